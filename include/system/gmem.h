@@ -1,0 +1,289 @@
+/*
+ * gmem: guest_memfd as a first-class memory backend - the map of the house
+ *
+ * SPDX-License-Identifier: GPL-2.0-or-later
+ *
+ * The model.  A *block* is one RAMBlock whose pages come from guest_memfd.
+ * Every page of a block has a *state*, shared or private, kept in the block's
+ * state map; the map is the only record of it, KVM has no "get".  A *holder*
+ * is whoever keeps a host mapping, a DMA mapping or a pointer into a block.
+ * A *provider* is the code that tells the kernel about a change of state.
+ * A *conversion* changes the state of page-aligned ranges, and happens in one
+ * transaction (system/gmem-convert.c) that every holder takes part in:
+ *
+ *   to private: reserve -> publish converting -> wait out accessors ->
+ *               begin() of every holder -> provider -> publish private ->
+ *               end() of every holder -> free the shared side -> release
+ *   to shared:  reserve -> publish converting -> provider -> publish shared ->
+ *               end() of every holder -> free the private side -> release
+ *
+ * Either the whole request happens or none of it: at every return the kernel,
+ * the map and the holders agree.  If that cannot be had, the block is *broken*.
+ *
+ * The map has two bits per page: `shared` and `converting`.  QEMU may touch a
+ * page only while it is shared and not converting, from inside a read-side
+ * section (gmem_access_begin/_end).  `converting` is set exactly on the pages
+ * of a transaction that will change, so undo and end() need no other list.
+ *
+ * Locks, outermost first.  Never take one on the left of what you hold.
+ *
+ *  range reservation | a range of a block; held through a transaction.  Nobody
+ *                    |   waits for one while holding the BQL.
+ *  BQL               | never taken by the engine; a holder may, in begin/end.
+ *  holder's own lock | what a holder has mapped.
+ *  provider section  | provider->enter/leave: keeps memory slots as they are.
+ *  block commit lock | provider call + publication in the map, as one step;
+ *                    |   also slot replay (map -> kernel), which so can never
+ *                    |   put back a state that a conversion just replaced.
+ *  block lock        | reservations tree, holder list, statistics.  A leaf.
+ *  registry lock     | the list of blocks.  A leaf.
+ *
+ * Readers of the map take no lock: words are read atomically.  A reader that
+ * must not see a page change underneath it is an accessor or a holder.
+ */
+
+#ifndef SYSTEM_GMEM_H
+#define SYSTEM_GMEM_H
+
+#include "qemu/queue.h"
+
+typedef struct GmemBlock GmemBlock;
+typedef struct GmemHolder GmemHolder;
+
+typedef enum GmemPageState {
+    GMEM_PAGE_PRIVATE = 0,
+    GMEM_PAGE_SHARED = 1,
+} GmemPageState;
+
+/* How a block is backed; same order and names as QAPI's GmemMode */
+typedef enum GmemBlockMode {
+    GMEM_BLOCK_MODE_NONE,       /* one all-shared guest_memfd, no conversion */
+    GMEM_BLOCK_MODE_SPLIT,      /* guest_memfd for private, memfd for shared */
+    GMEM_BLOCK_MODE_IN_PLACE,   /* one guest_memfd that changes state */
+} GmemBlockMode;
+
+/**
+ * GmemProviderOps: what the engine asks of the code that talks to the kernel.
+ *
+ * @enter/@leave: bracket the commit step, taken before the commit lock.
+ * @set_state: make [offset, offset+size) of @block @to.  All or nothing:
+ *     after an error no page has changed.  Returns 0, -EAGAIN with *busy set to the
+ *     offset in the block of the first busy page (to private only), -EINTR,
+ *     -ENOMEM or another -errno.  Called with the commit lock held.  Pages
+ *     that have state @to already may be in the range.
+ * @discard: free what the side that is not @state holds of the range.
+ *     Called after the commit, with the range still reserved, without the
+ *     commit lock; must retry EINTR itself.  A failure is counted, not
+ *     reported as a failed conversion.  NULL where nothing has to be freed.
+ */
+typedef struct GmemProviderOps {
+    const char *name;
+    void (*enter)(GmemBlock *block);
+    void (*leave)(GmemBlock *block);
+    int (*set_state)(GmemBlock *block, uint64_t offset, uint64_t size,
+                     GmemPageState to, uint64_t *busy);
+    int (*discard)(GmemBlock *block, uint64_t offset, uint64_t size,
+                   GmemPageState state);
+} GmemProviderOps;
+
+/**
+ * GmemHolderOps: what a keeper of guest memory promises.
+ *
+ * @begin: the range goes private.  Stop using it and drop its pins before
+ *     returning.  May sleep, may take the BQL, must come back by @deadline_ns
+ *     (QEMU_CLOCK_REALTIME).  Returns 0, or -EAGAIN when it could not let go:
+ *     then it still holds all of what it held.  Pages in the range that the
+ *     holder does not hold are not an error.
+ * @end: the range now has state @state; where that is shared, the holder may
+ *     use it.  Called after every successful begin (with GMEM_PAGE_SHARED when
+ *     the conversion was undone), and after a conversion to shared without a
+ *     begin.  Must tolerate pages that it holds already (a late joiner's
+ *     replay may have come first).  Cannot fail: a holder that cannot map
+ *     what became shared reports that itself and does without.
+ *
+ * One holder's begin never waits for another's.  Calls for different ranges
+ * come from several threads at once; begin/end pairs of one range never overlap.
+ */
+typedef struct GmemHolderOps {
+    int (*begin)(GmemHolder *holder, uint64_t offset, uint64_t size,
+                 int64_t deadline_ns);
+    void (*end)(GmemHolder *holder, uint64_t offset, uint64_t size,
+                GmemPageState state);
+} GmemHolderOps;
+
+struct GmemHolder {
+    const GmemHolderOps *ops;
+    const char *name;           /* for events; stays valid while registered */
+    /* engine's own */
+    GmemBlock *block;
+    unsigned int users;
+    bool leaving;
+    QTAILQ_ENTRY(GmemHolder) next;
+};
+
+/* A part of a conversion request: page-aligned, inside one block */
+typedef struct GmemSegment {
+    GmemBlock *block;
+    uint64_t offset;
+    uint64_t size;
+} GmemSegment;
+
+/**
+ * GmemRequest: one conversion.
+ *
+ * @timeout_ms: longest wait for reservations, holders and busy pages; 0 takes the
+ *     shortest conversion-timeout of the blocks involved.
+ * @kicked: polled while waiting; true ends the wait with -EINTR.  May be NULL.
+ * @stalled_holder, @stalled_block, @stalled_offset: out; who kept the conversion waiting when
+ *     the result is -EAGAIN (static or holder-lifetime string copied; g_free it), or NULL.
+ */
+typedef struct GmemRequest {
+    GmemSegment *segments;
+    unsigned int nr_segments;
+    GmemPageState to;
+    uint32_t timeout_ms;
+    bool (*kicked)(void *opaque);
+    void *opaque;
+    char *stalled_holder;
+    GmemBlock *stalled_block;
+    uint64_t stalled_offset;
+} GmemRequest;
+
+#define GMEM_LATENCY_BUCKETS 24     /* bucket n: below 2^n microseconds */
+
+typedef struct GmemBlockStats {
+    uint64_t conversions[2];        /* by GmemPageState converted to */
+    uint64_t bytes[2];              /* bytes that changed state */
+    uint64_t retries;               /* provider or holder said try again */
+    uint64_t busy_ns;               /* time spent waiting for them */
+    uint64_t failures;              /* requests that ended in an error */
+    uint64_t discard_failures;
+    uint64_t denied;                /* accesses refused */
+    uint64_t latency[GMEM_LATENCY_BUCKETS];
+    int last_error;                 /* errno of the last failure, 0 if none */
+} GmemBlockStats;
+
+/**
+ * GmemObserver: who wants to hear of what goes wrong (the QMP layer).
+ * Called without engine locks but with the range reserved; must not wait.
+ */
+typedef struct GmemObserver {
+    void (*stalled)(GmemBlock *block, uint64_t offset, uint64_t size,
+                    const char *holder);
+    void (*denied)(GmemBlock *block, uint64_t offset, uint64_t size,
+                   const char *who);
+    void (*broken)(GmemBlock *block, const char *why);
+} GmemObserver;
+
+void gmem_set_observer(const GmemObserver *observer);
+
+/* ---- blocks (system/gmem-block.c) ---- */
+
+typedef struct GmemBlockConfig {
+    const char *id;                 /* what QMP calls it: the RAMBlock's idstr */
+    GmemBlockMode mode;
+    uint64_t size;                  /* bytes, multiple of 4 KiB */
+    GmemPageState initial;
+    uint32_t timeout_ms;            /* 0: 1000 */
+    uint64_t shared_limit;          /* bytes; 0: none */
+    const GmemProviderOps *ops;     /* NULL for mode none */
+    void *opaque;                   /* the provider's */
+} GmemBlockConfig;
+
+GmemBlock *gmem_block_new(const GmemBlockConfig *config);
+void gmem_block_ref(GmemBlock *block);
+void gmem_block_unref(GmemBlock *block);
+/* take it off the registry; no new conversion finds it */
+void gmem_block_retire(GmemBlock *block);
+
+const char *gmem_block_id(const GmemBlock *block);
+void gmem_block_set_id(GmemBlock *block, const char *id);
+GmemBlockMode gmem_block_mode(const GmemBlock *block);
+uint64_t gmem_block_size(const GmemBlock *block);
+GmemPageState gmem_block_initial(const GmemBlock *block);
+void *gmem_block_opaque(const GmemBlock *block);
+bool gmem_block_is_broken(const GmemBlock *block);
+uint64_t gmem_block_shared_bytes(const GmemBlock *block);
+uint64_t gmem_block_shared_limit(const GmemBlock *block);
+void gmem_block_set_shared_limit(GmemBlock *block, uint64_t bytes);
+uint32_t gmem_block_timeout_ms(const GmemBlock *block);
+void gmem_block_set_timeout_ms(GmemBlock *block, uint32_t ms);
+void gmem_block_get_stats(GmemBlock *block, GmemBlockStats *stats);
+
+/* Referenced block with this id, or NULL */
+GmemBlock *gmem_block_find(const char *id);
+/* Calls @fn for every registered block (referenced meanwhile), in order of creation */
+void gmem_block_foreach(void (*fn)(GmemBlock *block, void *opaque),
+                        void *opaque);
+
+/* ---- the state map (lock-free reads) ---- */
+
+/*
+ * The run of equal state that begins at @offset: stores its state and
+ * returns its end, at most @limit.  A converting page counts as what it was.
+ */
+uint64_t gmem_block_run(GmemBlock *block, uint64_t offset, uint64_t limit,
+                        GmemPageState *state);
+/* The whole range has @state and no page of it is converting */
+bool gmem_block_range_is(GmemBlock *block, uint64_t offset, uint64_t size,
+                         GmemPageState state);
+/*
+ * Calls @fn under the commit lock for every run of private pages of the range: how
+ * a memory slot that comes back learns its attributes.  Stops at the first error.
+ */
+int gmem_block_replay_private(GmemBlock *block, uint64_t offset, uint64_t size,
+                              int (*fn)(void *opaque, uint64_t offset,
+                                        uint64_t size), void *opaque);
+/* Hold the commit lock: no page of @block changes state meanwhile */
+void gmem_block_commit_lock(GmemBlock *block);
+void gmem_block_commit_unlock(GmemBlock *block);
+
+/* ---- QEMU's own accesses ---- */
+
+/*
+ * Enter the read-side section for a touch of the range by @who (for the event).
+ * False: some page is private or converting; nothing was entered.  The section
+ * is short: no sleeping, no locks.
+ */
+bool gmem_access_begin(GmemBlock *block, uint64_t offset, uint64_t size,
+                       const char *who);
+void gmem_access_end(GmemBlock *block, uint64_t offset, uint64_t size);
+
+/* ---- holders ---- */
+
+/*
+ * Join.  After this, every conversion calls the holder.  To learn what is
+ * shared now, the caller then runs gmem_holder_replay_shared().  Any thread;
+ * safe against conversions; never waits for a range, so the BQL may be held.
+ */
+void gmem_holder_add(GmemBlock *block, GmemHolder *holder);
+/*
+ * Calls ops->end(SHARED) for every run of the range that is shared and not
+ * converting.  A conversion that starts meanwhile calls begin after it: holders keep a lock
+ * of their own in both, and gmem_block_range_is() tells them, under that lock, whether the
+ * run is still theirs to take.
+ */
+void gmem_holder_replay_shared(GmemHolder *holder, uint64_t offset,
+                               uint64_t size);
+/* Leave.  Returns when no call into the holder is running (never the caller's own). */
+void gmem_holder_remove(GmemHolder *holder);
+
+/* ---- conversions (system/gmem-convert.c) ---- */
+
+/*
+ * Run one conversion.  Returns 0; -EINVAL (bad range, mode none, shared-limit,
+ * broken block: nothing changed); -EAGAIN (still busy at the timeout: nothing changed);
+ * -EINTR (kicked: nothing changed, ask again); -EIO (the kernel failed and it was undone, or the block
+ * broke).  May sleep.  Never call it with the BQL or a holder's lock held.
+ */
+int gmem_convert_request(GmemRequest *req);
+
+/*
+ * gmem_convert: change the state of guest-physical [gpa, gpa+size), for exits, launch code
+ * and firmware (system/gmem.c).  Splits over blocks, MMIO and holes: those may be asked to be shared (they
+ * are), never private.  -EINVAL, -EAGAIN, -EINTR as above; -EIO is folded into -EINVAL.  @kicked may be NULL.
+ */
+int gmem_convert(uint64_t gpa, uint64_t size, bool to_private,
+                 bool (*kicked)(void *opaque), void *opaque);
+
+#endif
