@@ -1,0 +1,168 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
+"""Semantic patches (wiring/*.cocci): what they promise, and running spatch.
+
+spatch exits 0 when a rule silently matches nothing, or when a function did not
+parse. So each rule that changes code binds `position p`, a script rule appended
+here reports the places it hit, and both the places and the number of lines added
+are compared with what the header of the file promises.
+"""
+
+import hashlib
+import re
+import subprocess
+import tempfile
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from . import LayerError, cache_dir
+from .insertions import ENGINES, MAX_HOOK_LINES
+
+HIT = "GMEM-HIT"
+RULE = re.compile(r"^@\s*(\w+)\b[^@]*@(.*?)^@@$(.*?)(?=^@|\Z)", re.M | re.S)
+
+
+@dataclass
+class Patch:
+    """One .cocci file: its engines, rules (name -> lines added) and promises."""
+    path: Path
+    text: str
+    engines: list
+    added: dict
+    hooks: dict = field(default_factory=dict)      # file -> {rule: count}
+    includes: list = field(default_factory=list)   # (file, header)
+
+
+def _directives(path: Path, text: str):
+    for line in text.splitlines():
+        m = re.match(r"//\s*(Engines|Hook|Include):\s*(.*)$", line)
+        if m:
+            yield m.group(1), m.group(2).split()
+
+
+def _rules(path: Path, text: str) -> dict:
+    """name -> lines added, of every rule that changes code."""
+    code = re.sub(r"^//.*$", "", text, flags=re.M)
+    rules = {}
+    for name, head, body in RULE.findall(code):
+        if name in ("script", "initialize", "finalize"):
+            continue
+        plus = [x for x in body.splitlines() if x.startswith("+")]
+        if not plus and not re.search(r"^-", body, re.M):
+            continue
+        if not re.search(r"^\s*position\s+p\s*;", head, re.M):
+            raise LayerError(f"{path.name}: rule '{name}' does not declare "
+                             "'position p;', so its hits cannot be counted")
+        if len(plus) > MAX_HOOK_LINES:
+            raise LayerError(f"{path.name}: rule '{name}' adds {len(plus)} "
+                             f"lines, at most {MAX_HOOK_LINES} are allowed")
+        rules[name] = len(plus)
+    rest = RULE.sub("", code).strip()
+    if rest:
+        raise LayerError(f"{path.name}: not a rule of the form '@name@ ... @@': "
+                         f"{rest.splitlines()[0]}")
+    return rules
+
+
+def load(path: Path) -> Patch:
+    """Read one .cocci and check what it says about itself."""
+    text = path.read_text()
+    patch = Patch(path, text, [], _rules(path, text))
+    for key, words in _directives(path, text):
+        if key == "Engines":
+            patch.engines = words
+        elif key == "Include" and len(words) == 2:
+            patch.includes.append((words[0], words[1]))
+        elif key == "Hook" and len(words) == 3 and words[2].isdigit():
+            patch.hooks.setdefault(words[1], {})[words[0]] = int(words[2])
+        else:
+            raise LayerError(f"{path.name}: cannot read '{key}: "
+                             f"{' '.join(words)}'")
+    _check(patch)
+    return patch
+
+
+def _check(patch: Patch) -> None:
+    name = patch.path.name
+    if not patch.engines or set(patch.engines) - set(ENGINES):
+        raise LayerError(f"{name}: needs a line '// Engines:' with one or both "
+                         f"of: {' '.join(ENGINES)}")
+    promised = {rule for table in patch.hooks.values() for rule in table}
+    for rule in sorted(set(patch.added) ^ promised):
+        raise LayerError(f"{name}: rule '{rule}' must stand both in the patch "
+                         "and in a '// Hook: RULE FILE COUNT' line")
+
+
+def _instrumented(patch: Patch) -> str:
+    out = [patch.text]
+    for rule in patch.added:
+        out.append(f"@script:python@\np << {rule}.p;\n@@\n"
+                   f"for x in p: print('{HIT}', '{rule}', x.line, x.column, "
+                   "flush=True)\n")
+    return "\n".join(out)
+
+
+def _spatch(patch: Patch, text: str, target: str, macros: list) -> tuple:
+    """(new text, spatch's report), from the cache when nothing changed."""
+    script = _instrumented(patch)
+    key = hashlib.sha256("\0".join(
+        ["1", script, text] + [m.read_text() for m in macros]).encode())
+    stored = cache_dir() / "woven" / key.hexdigest()
+    if stored.is_file():
+        new, _, log = stored.read_text().partition("\0")
+        return new, log
+    with tempfile.TemporaryDirectory(prefix="gmem-weave-") as tmp:
+        sp, src, dst = (Path(tmp) / n for n in
+                        ("rule.cocci", Path(target).name, "out"))
+        sp.write_text(script)
+        src.write_text(text)
+        cmd = ["spatch", "--sp-file", sp, "--no-includes", "--indent", "4",
+               "--very-quiet", src, "-o", dst]
+        for m in macros:
+            cmd += ["--macro-file", m]
+        run = subprocess.run(cmd, capture_output=True, text=True)
+        log = run.stdout + run.stderr
+        if run.returncode:
+            raise LayerError(f"{patch.path.name}: spatch failed on {target}:\n"
+                             f"{log.strip()[-1500:]}")
+        new = dst.read_text() if dst.exists() else text
+    stored.parent.mkdir(parents=True, exist_ok=True)
+    with tempfile.NamedTemporaryFile("w", dir=stored.parent,
+                                     delete=False) as f:
+        f.write(new + "\0" + log)
+    Path(f.name).replace(stored)
+    return new, log
+
+
+def _lines_added(old: str, new: str) -> int:
+    """Lines that only new has, as diff(1) counts them."""
+    with tempfile.NamedTemporaryFile("w") as f:
+        f.write(old)
+        f.flush()
+        run = subprocess.run(["diff", "--minimal", f.name, "-"], input=new,
+                             capture_output=True, text=True)
+    return sum(1 for x in run.stdout.splitlines() if x.startswith("> "))
+
+
+def apply(patch: Patch, text: str, target: str, version: str,
+          macros: list) -> str:
+    """text of target after the patch; LayerError names a rule that missed."""
+    new, log = _spatch(patch, text, target, macros)
+    hits = {rule: set() for rule in patch.added}
+    for line in log.splitlines():
+        if line.startswith(HIT + " "):
+            _, rule, row, col = line.split()
+            hits[rule].add((row, col))
+    expected = patch.hooks[target]
+    for rule, found in hits.items():
+        want = expected.get(rule, 0)
+        if len(found) != want:
+            raise LayerError(f"{patch.path.name}: rule '{rule}' applies "
+                             f"{len(found)} times to {target} of base "
+                             f"{version}, expected {want}")
+    added = _lines_added(text, new)
+    want = sum(patch.added[r] * n for r, n in expected.items())
+    if added != want:
+        raise LayerError(f"{patch.path.name}: rules {', '.join(expected)} add "
+                         f"{added} lines to {target} of base {version}, "
+                         f"expected {want}")
+    return new
