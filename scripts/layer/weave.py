@@ -114,7 +114,8 @@ def _write(path: Path, data: bytes) -> None:
 
 def _mirror(pristine: Path, src: Path, skip: dict) -> None:
     """Make src equal to pristine, except for the paths in skip."""
-    for root, _, names in os.walk(pristine):
+    for root, dirs, names in os.walk(pristine):
+        names += [d for d in dirs if os.path.islink(os.path.join(root, d))]
         rel = os.path.relpath(root, pristine)
         (src / rel).mkdir(parents=True, exist_ok=True)
         for name in names:
