@@ -23,4 +23,5 @@ def cache_dir() -> Path:
 
 def say(text: str) -> None:
     """Progress for a person; flushed, because children print too."""
-    print(f"  {text}", flush=True)
+    if not os.environ.get("GMEM_QUIET"):
+        print(f"  {text}", flush=True)

@@ -16,6 +16,7 @@ from . import LayerError, cache_dir, say
 
 SUITES = ("bookworm-backports", "trixie", "trixie-backports", "sid")
 KEYRING = "/usr/share/keyrings/debian-archive-keyring.gpg"
+ETC = Path("/etc/apt")
 STALE = 24 * 3600
 CODENAMES = re.compile(r"^(bookworm|trixie|forky|sid|stable|testing|unstable)$")
 
@@ -42,7 +43,7 @@ def _deb822(text: str):
                     else None
 
 
-def find_archive(etc: Path = Path("/etc/apt")) -> tuple:
+def find_archive(etc: Path) -> tuple:
     """(address, suite, keyring) of the machine's first Debian entry."""
     files = [etc / "sources.list"] + sorted((etc / "sources.list.d").glob("*"))
     for path in files:
@@ -56,10 +57,10 @@ def find_archive(etc: Path = Path("/etc/apt")) -> tuple:
                      "base with --qemu-source=DIR|TARBALL|DSC")
 
 
-def write(root: Path = None, etc: Path = Path("/etc/apt")) -> Path:
+def write(root: Path = None, etc: Path = None) -> Path:
     """Write the private configuration; the path for $APT_CONFIG."""
     root = root or cache_dir() / "apt"
-    uri, own, key = find_archive(etc)
+    uri, own, key = find_archive(etc or ETC)
     for sub in ("lists/partial", "cache/archives/partial", "parts"):
         (root / sub).mkdir(parents=True, exist_ok=True)
     suites = dict.fromkeys((own,) + SUITES)

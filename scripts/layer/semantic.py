@@ -105,26 +105,28 @@ def _spatch(patch: Patch, text: str, target: str, macros: list) -> tuple:
     """(new text, spatch's report), from the cache when nothing changed."""
     script = _instrumented(patch)
     key = hashlib.sha256("\0".join(
-        ["1", script, text] + [m.read_text() for m in macros]).encode())
+        ["2", script, text] + [m.read_text() for m in macros]).encode())
     stored = cache_dir() / "woven" / key.hexdigest()
     if stored.is_file():
         new, _, log = stored.read_text().partition("\0")
         return new, log
     with tempfile.TemporaryDirectory(prefix="gmem-weave-") as tmp:
-        sp, src, dst = (Path(tmp) / n for n in
-                        ("rule.cocci", Path(target).name, "out"))
+        sp, src = Path(tmp) / "rule.cocci", Path(tmp) / Path(target).name
         sp.write_text(script)
         src.write_text(text)
         cmd = ["spatch", "--sp-file", sp, "--no-includes", "--indent", "4",
-               "--very-quiet", src, "-o", dst]
-        for m in macros:
-            cmd += ["--macro-file", m]
+               "--very-quiet", "--in-place", src]
+        if macros:
+            # spatch reads only the last --macro-file that it is given.
+            one = Path(tmp) / "macros.h"
+            one.write_text("\n".join(m.read_text() for m in macros))
+            cmd += ["--macro-file", one]
         run = subprocess.run(cmd, capture_output=True, text=True)
         log = run.stdout + run.stderr
         if run.returncode:
             raise LayerError(f"{patch.path.name}: spatch failed on {target}:\n"
                              f"{log.strip()[-1500:]}")
-        new = dst.read_text() if dst.exists() else text
+        new = src.read_text()
     stored.parent.mkdir(parents=True, exist_ok=True)
     with tempfile.NamedTemporaryFile("w", dir=stored.parent,
                                      delete=False) as f:
@@ -143,17 +145,23 @@ def _lines_added(old: str, new: str) -> int:
     return sum(1 for x in run.stdout.splitlines() if x.startswith("> "))
 
 
-def apply(patch: Patch, text: str, target: str, version: str,
-          macros: list) -> str:
-    """text of target after the patch; LayerError names a rule that missed."""
+def hits(patch: Patch, text: str, target: str, macros: list) -> tuple:
+    """(text after the patch, rule -> set of the (line, column) it hit)."""
     new, log = _spatch(patch, text, target, macros)
-    hits = {rule: set() for rule in patch.added}
+    found = {rule: set() for rule in patch.added}
     for line in log.splitlines():
         if line.startswith(HIT + " "):
             _, rule, row, col = line.split()
-            hits[rule].add((row, col))
+            found[rule].add((int(row), int(col)))
+    return new, found
+
+
+def apply(patch: Patch, text: str, target: str, version: str,
+          macros: list) -> str:
+    """text of target after the patch; LayerError names a rule that missed."""
+    new, places = hits(patch, text, target, macros)
     expected = patch.hooks[target]
-    for rule, found in hits.items():
+    for rule, found in places.items():
         want = expected.get(rule, 0)
         if len(found) != want:
             raise LayerError(f"{patch.path.name}: rule '{rule}' applies "

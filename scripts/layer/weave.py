@@ -74,12 +74,17 @@ def hooks(top: Path, engine: str, names: set = None) -> tuple:
     return inserts, patches
 
 
+def macro_files(top: Path, pristine: Path) -> list:
+    """What spatch must know about macros: the base's own list, and ours."""
+    return [m for m in (pristine / "scripts/cocci-macro-file.h",
+                        top / "wiring/macros.h") if m.is_file()]
+
+
 def weave_all(top: Path, pristine: Path, engine: str, version: str,
               names: set = None) -> dict:
     """path -> bytes of every base file that a hook changes."""
     inserts, patches = hooks(top, engine, names)
-    macros = [m for m in (pristine / "scripts/cocci-macro-file.h",
-                          top / "wiring/macros.h") if m.is_file()]
+    macros = macro_files(top, pristine)
 
     def one(target: str) -> tuple:
         path = pristine / target
