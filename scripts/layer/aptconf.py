@@ -57,16 +57,21 @@ def find_archive(etc: Path) -> tuple:
                      "base with --qemu-source=DIR|TARBALL|DSC")
 
 
-def write(root: Path = None, etc: Path = None) -> Path:
-    """Write the private configuration; the path for $APT_CONFIG."""
-    root = root or cache_dir() / "apt"
+def write(suites: tuple = SUITES, root: Path = None, etc: Path = None) -> Path:
+    """Write the private configuration; the path for $APT_CONFIG.
+
+    The machine's own suite comes first. Each set of suites has lists of its own, so
+    that installing from backports cannot see, and so cannot pick, another release.
+    """
+    root = root or cache_dir() / ("apt" if suites == SUITES else
+                                  "apt-" + "-".join(suites))
     uri, own, key = find_archive(etc or ETC)
     for sub in ("lists/partial", "cache/archives/partial", "parts"):
         (root / sub).mkdir(parents=True, exist_ok=True)
-    suites = dict.fromkeys((own,) + SUITES)
     (root / "sources.list").write_text("".join(
         f"{kind} [signed-by={key}] {uri} {suite} main\n"
-        for suite in suites for kind in ("deb", "deb-src")))
+        for suite in dict.fromkeys((own,) + suites)
+        for kind in ("deb", "deb-src")))
     conf = root / "apt.conf"
     conf.write_text(f'''Dir::Etc::sourcelist "{root}/sources.list";
 Dir::Etc::sourceparts "{root}/parts";
@@ -78,21 +83,26 @@ Acquire::Languages "none";
     return conf
 
 
-def run(args: list, cwd: Path = None) -> subprocess.CompletedProcess:
+def run(args: list, cwd: Path = None,
+        suites: tuple = SUITES) -> subprocess.CompletedProcess:
     """Run an apt tool under the private configuration."""
-    env = dict(os.environ, APT_CONFIG=str(write()), LC_ALL="C")
-    return subprocess.run(args, cwd=cwd, env=env, stdin=subprocess.DEVNULL,
-                          capture_output=True, text=True)
+    # env(1) rather than our environment, because sudo drops that.
+    conf = ["env", f"APT_CONFIG={write(suites)}", "LC_ALL=C",
+            "DEBIAN_FRONTEND=noninteractive"]
+    head = args.index("sudo") + 1 if "sudo" in args else 0
+    return subprocess.run(args[:head] + conf + args[head:], cwd=cwd,
+                          stdin=subprocess.DEVNULL, capture_output=True,
+                          text=True)
 
 
-def update(force: bool = False) -> None:
+def update(force: bool = False, suites: tuple = SUITES) -> None:
     """Fetch the lists, at most once a day unless forced."""
-    stamp = cache_dir() / "apt" / "updated"
+    stamp = write(suites).parent / "updated"
     if not force and stamp.exists() and \
             time.time() - stamp.stat().st_mtime < STALE:
         return
     say("reading the package lists of the distribution")
-    done = run(["apt-get", "update", "-q", "--error-on=any"])
+    done = run(["apt-get", "update", "-q", "--error-on=any"], suites=suites)
     if done.returncode:
         raise LayerError("cannot read the distribution's package lists ("
                          f"{_last(done.stderr)}): check the network, or pass "

@@ -177,7 +177,8 @@ class Archive(LayerCase):
 
     def test_private_configuration_names_only_private_paths(self):
         write(self.tmp / "etc/sources.list", "deb http://a.invalid/d sid main\n")
-        conf = aptconf.write(self.tmp / "apt", self.tmp / "etc").read_text()
+        conf = aptconf.write(root=self.tmp / "apt",
+                             etc=self.tmp / "etc").read_text()
         paths = [x.split('"')[1] for x in conf.splitlines() if '"/' in x]
         self.assertTrue(paths)
         for path in paths:
