@@ -75,6 +75,9 @@ typedef enum GmemBlockMode {
  *     Called after the commit, with the range still reserved, without the
  *     commit lock; must retry EINTR itself.  A failure is counted, not
  *     reported as a failed conversion.  NULL where nothing has to be freed.
+ * @release: the last reference to @block is gone; free what opaque is.  A
+ *     conversion may still call the others between gmem_block_retire() and
+ *     this.  NULL where the opaque outlives every block.
  */
 typedef struct GmemProviderOps {
     const char *name;
@@ -84,6 +87,7 @@ typedef struct GmemProviderOps {
                      GmemPageState to, uint64_t *busy);
     int (*discard)(GmemBlock *block, uint64_t offset, uint64_t size,
                    GmemPageState state);
+    void (*release)(GmemBlock *block);
 } GmemProviderOps;
 
 /**
@@ -116,6 +120,7 @@ struct GmemHolder {
     const char *name;           /* for events; stays valid while registered */
     /* engine's own */
     GmemBlock *block;
+    uint64_t id;
     unsigned int users;
     bool leaving;
     QTAILQ_ENTRY(GmemHolder) next;

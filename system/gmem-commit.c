@@ -1,0 +1,153 @@
+/*
+ * gmem: telling the kernel, and taking it back
+ *
+ * SPDX-License-Identifier: GPL-2.0-or-later
+ *
+ * A step changes kernel and map under the commit lock, as one.  A step is all or
+ * nothing, so only whole steps ever have to be undone: part by part, the last one
+ * first, and in a part run by run, because pages between had the new state before.
+ */
+
+#include "qemu/osdep.h"
+#include "qemu/lockable.h"
+#include "qemu/timer.h"
+#include "gmem-internal.h"
+
+static bool gmem_commit_again(int error)
+{
+    return error == -EAGAIN || error == -EINTR;
+}
+
+/* Make the marked pages of the range @to; 0 or what the provider said */
+static int gmem_commit_step(GmemBlock *block, uint64_t offset, uint64_t size,
+                            GmemPageState to, uint64_t *busy)
+{
+    const GmemProviderOps *ops = block->ops;
+    int ret;
+
+    if (ops->enter) {
+        ops->enter(block);
+    }
+    gmem_block_commit_lock(block);
+    ret = ops->set_state(block, offset, size, to, busy);
+    if (!ret) {
+        gmem_map_flip(&block->map, gmem_page(offset),
+                      gmem_page(offset + size));
+    }
+    gmem_block_commit_unlock(block);
+    if (ops->leave) {
+        ops->leave(block);
+    }
+    return ret;
+}
+
+/* From the first to the last page that changes: what the kernel has to see */
+static void gmem_part_hull(const GmemPart *part, uint64_t *start,
+                           uint64_t *size)
+{
+    uint64_t run, run_size, offset = part->offset;
+
+    *start = UINT64_MAX;
+    *size = 0;
+    if (part->pages == gmem_page(part->size)) {
+        *start = part->offset;
+        *size = part->size;
+        return;
+    }
+    while (gmem_part_next_run(part, offset, &run, &run_size)) {
+        *start = MIN(*start, run);
+        offset = run + run_size;
+        *size = offset - *start;
+    }
+}
+
+static int gmem_commit_part(GmemTransaction *t, GmemPart *part)
+{
+    GmemPageState to = t->req->to;
+    uint64_t start, size, busy;
+    int ret, wait;
+
+    gmem_part_hull(part, &start, &size);
+    for (;;) {
+        busy = start;
+        ret = gmem_commit_step(part->block, start, size, to, &busy);
+        if (!gmem_commit_again(ret)) {
+            break;
+        }
+        wait = gmem_part_backoff(t, part);
+        if (wait) {
+            if (wait == -EAGAIN) {
+                busy = busy - start < size ? busy : start;
+                gmem_transaction_stalled(t, part->block, busy, NULL);
+            }
+            return wait;
+        }
+    }
+    t->wait.backoff_ns = 0;
+    part->committed = !ret;
+    if (ret) {
+        t->error = -ret;
+        return -EIO;
+    }
+    return 0;
+}
+
+/*
+ * The way back has a time allowance of its own and listens to no kick: what is
+ * half done must not stay so.
+ */
+static int gmem_undo_run(GmemTransaction *t, GmemPart *part, uint64_t start,
+                         uint64_t size)
+{
+    GmemWait wait = {
+        .deadline_ns = gmem_clock_ns() + t->timeout_ms * (int64_t)SCALE_MS,
+    };
+    GmemPageState from = t->req->to == GMEM_PAGE_SHARED ? GMEM_PAGE_PRIVATE
+                                                        : GMEM_PAGE_SHARED;
+    uint64_t busy;
+    int ret;
+
+    do {
+        ret = gmem_commit_step(part->block, start, size, from, &busy);
+    } while ((gmem_commit_again(ret) || ret == -ENOMEM) &&
+             !gmem_wait_backoff(&wait));
+    return ret;
+}
+
+static bool gmem_undo_part(GmemTransaction *t, GmemPart *part)
+{
+    uint64_t start, size, offset = part->offset;
+    bool undone = true;
+
+    while (gmem_part_next_run(part, offset, &start, &size)) {
+        int ret = gmem_undo_run(t, part, start, size);
+
+        if (ret) {
+            t->error = -ret;
+            gmem_block_break(part->block,
+                             "the kernel refused to undo a failed conversion");
+            undone = false;
+        }
+        offset = start + size;
+    }
+    part->committed = false;
+    return undone;
+}
+
+int gmem_commit(GmemTransaction *t)
+{
+    unsigned int i;
+    int ret = 0;
+
+    for (i = 0; i < t->nr_parts && !ret; i++) {
+        if (t->parts[i].pages) {
+            ret = gmem_commit_part(t, &t->parts[i]);
+        }
+    }
+    for (i = t->nr_parts; ret && i-- > 0; ) {
+        if (t->parts[i].committed && !gmem_undo_part(t, &t->parts[i])) {
+            ret = -EIO;
+        }
+    }
+    return ret;
+}

@@ -1,0 +1,290 @@
+/*
+ * gmem: holders, and how the engine calls them
+ *
+ * SPDX-License-Identifier: GPL-2.0-or-later
+ *
+ * A holder is called without locks, so it may come and go while others are
+ * being called.  Nobody keeps a pointer to one between calls: holders have ascending
+ * ids, and the next to call is looked up by id, under the lock, each time.
+ *
+ * Joining is made exact by `converting`.  A conversion marks its pages before it
+ * notes the youngest id; a holder gets its id before its replay looks at the marks.
+ * So a holder is either told to begin, or sees the marks and leaves the pages alone
+ * until end() gives them to it.  A replay that found pages usable just before they
+ * were marked is waited for: it is on the block's list while it calls.
+ */
+
+#include "qemu/osdep.h"
+#include "qemu/lockable.h"
+#include "gmem-internal.h"
+
+/* A call into a holder, on the stack of the thread that makes it */
+typedef struct GmemHolderCall {
+    GmemHolder *holder;
+    bool gone;                  /* removed from inside this very call */
+    struct GmemHolderCall *outer;
+} GmemHolderCall;
+
+static __thread GmemHolderCall *gmem_holder_calls;
+
+/* Block lock held */
+static void gmem_holder_enter(GmemHolderCall *call, GmemHolder *holder)
+{
+    holder->users++;
+    call->holder = holder;
+    call->gone = false;
+    call->outer = gmem_holder_calls;
+    gmem_holder_calls = call;
+}
+
+/* Block lock held; afterwards the holder may be freed any time */
+static void gmem_holder_leave(GmemBlock *block, GmemHolderCall *call)
+{
+    gmem_holder_calls = call->outer;
+    if (!call->gone) {
+        call->holder->users--;
+    }
+    qemu_cond_broadcast(&block->holders_idle);
+}
+
+void gmem_holder_add(GmemBlock *block, GmemHolder *holder)
+{
+    assert(holder->ops && holder->ops->begin && holder->ops->end);
+    gmem_block_ref(block);
+    holder->block = block;
+    holder->users = 0;
+    holder->leaving = false;
+    WITH_QEMU_LOCK_GUARD(&block->lock) {
+        holder->id = ++block->last_holder_id;
+        QTAILQ_INSERT_TAIL(&block->holders, holder, next);
+    }
+}
+
+/* The calls that this thread itself is inside of must not be waited for */
+static void gmem_holder_disown_calls(GmemHolder *holder)
+{
+    GmemHolderCall *call;
+
+    for (call = gmem_holder_calls; call; call = call->outer) {
+        if (call->holder == holder && !call->gone) {
+            call->gone = true;
+            holder->users--;
+        }
+    }
+}
+
+void gmem_holder_remove(GmemHolder *holder)
+{
+    GmemBlock *block = holder->block;
+
+    WITH_QEMU_LOCK_GUARD(&block->lock) {
+        assert(!holder->leaving);
+        holder->leaving = true;
+        QTAILQ_REMOVE(&block->holders, holder, next);
+        gmem_holder_disown_calls(holder);
+        while (holder->users) {
+            qemu_cond_wait(&block->holders_idle, &block->lock);
+        }
+        holder->block = NULL;
+    }
+    gmem_block_unref(block);
+}
+
+/* Block lock held */
+static bool gmem_holder_replaying(GmemBlock *block, const GmemHolder *holder,
+                                  uint64_t offset, uint64_t size)
+{
+    GmemReplay *replay;
+
+    QTAILQ_FOREACH(replay, &block->replays, next) {
+        if (replay->holder == holder && replay->offset < offset + size &&
+            offset < replay->offset + replay->size) {
+            return true;
+        }
+    }
+    return false;
+}
+
+/*
+ * The next run of [offset, end) that the holder may have, with the holder entered
+ * and the replay listed; false when there is none or the holder leaves.
+ */
+static bool gmem_replay_next(GmemBlock *block, GmemHolder *holder,
+                             GmemHolderCall *call, GmemReplay *replay,
+                             uint64_t offset, uint64_t end)
+{
+    GmemPageRun run;
+
+    QEMU_LOCK_GUARD(&block->lock);
+    if (holder->leaving ||
+        !gmem_map_next_usable(&block->map, gmem_page(offset), gmem_page(end),
+                              &run)) {
+        return false;
+    }
+    replay->holder = holder;
+    replay->offset = (uint64_t)run.start << GMEM_PAGE_BITS;
+    replay->size = (uint64_t)(run.end - run.start) << GMEM_PAGE_BITS;
+    /* what is marked from here on finds us on the list, and waits */
+    QTAILQ_INSERT_TAIL(&block->replays, replay, next);
+    gmem_holder_enter(call, holder);
+    return true;
+}
+
+static void gmem_replay_done(GmemBlock *block, GmemHolderCall *call,
+                             GmemReplay *replay)
+{
+    QEMU_LOCK_GUARD(&block->lock);
+    QTAILQ_REMOVE(&block->replays, replay, next);
+    gmem_holder_leave(block, call);
+}
+
+void gmem_holder_replay_shared(GmemHolder *holder, uint64_t offset,
+                               uint64_t size)
+{
+    GmemBlock *block = holder->block;
+    uint64_t end = MIN(offset + size, block->size);
+    GmemHolderCall call = { .gone = false };
+    GmemReplay replay;
+
+    gmem_block_ref(block);
+    while (!call.gone &&
+           gmem_replay_next(block, holder, &call, &replay, offset, end)) {
+        holder->ops->end(holder, replay.offset, replay.size,
+                         GMEM_PAGE_SHARED);
+        offset = replay.offset + replay.size;
+        gmem_replay_done(block, &call, &replay);
+    }
+    gmem_block_unref(block);
+}
+
+uint64_t gmem_holders_last(GmemBlock *block)
+{
+    smp_mb();
+    QEMU_LOCK_GUARD(&block->lock);
+    return block->last_holder_id;
+}
+
+/* Block lock held; the eldest holder above @id */
+static GmemHolder *gmem_holder_after(GmemBlock *block, uint64_t id)
+{
+    GmemHolder *holder;
+
+    QTAILQ_FOREACH(holder, &block->holders, next) {
+        if (holder->id > id) {
+            return holder;
+        }
+    }
+    return NULL;
+}
+
+/*
+ * Enter the next holder that has to begin, once its replay is out of the way.
+ * 1: entered; 0: no holder is left; -EAGAIN or -EINTR: @stalled is the name.
+ */
+static int gmem_holder_enter_next(GmemBlock *block, uint64_t offset,
+                                  uint64_t size, uint64_t last,
+                                  GmemBegun *begun, GmemWait *wait,
+                                  GmemHolderCall *call)
+{
+    QEMU_LOCK_GUARD(&block->lock);
+    for (;;) {
+        GmemHolder *holder = gmem_holder_after(block, begun->done);
+        int ret;
+
+        if (!holder || holder->id > last) {
+            return 0;
+        }
+        if (!gmem_holder_replaying(block, holder, offset, size)) {
+            gmem_holder_enter(call, holder);
+            return 1;
+        }
+        g_free(begun->stalled);
+        begun->stalled = g_strdup(holder->name);
+        qemu_mutex_unlock(&block->lock);
+        ret = gmem_wait_check(wait);
+        qemu_mutex_lock(&block->lock);
+        if (ret) {
+            return ret;
+        }
+        qemu_cond_timedwait(&block->holders_idle, &block->lock,
+                            gmem_wait_slice_ms(wait));
+    }
+}
+
+static int gmem_holder_begin(GmemBlock *block, uint64_t offset, uint64_t size,
+                             GmemBegun *begun, int64_t deadline_ns,
+                             GmemHolderCall *call)
+{
+    GmemHolder *holder = call->holder;
+    uint64_t id = holder->id;
+    int ret = holder->ops->begin(holder, offset, size, deadline_ns);
+
+    QEMU_LOCK_GUARD(&block->lock);
+    if (!ret || call->gone) {
+        begun->done = id;
+        ret = 0;
+    } else {
+        g_free(begun->stalled);
+        begun->stalled = g_strdup(holder->name);
+    }
+    gmem_holder_leave(block, call);
+    return ret;
+}
+
+int gmem_holders_begin(GmemBlock *block, uint64_t offset, uint64_t size,
+                       uint64_t last, GmemBegun *begun, GmemWait *wait)
+{
+    GmemHolderCall call;
+    int ret;
+
+    for (;;) {
+        ret = gmem_holder_enter_next(block, offset, size, last, begun, wait,
+                                     &call);
+        if (ret <= 0) {
+            return ret;
+        }
+        ret = gmem_holder_begin(block, offset, size, begun, wait->deadline_ns,
+                                &call);
+        if (!ret) {
+            continue;
+        }
+        begun->retries++;
+        ret = gmem_wait_backoff(wait);
+        if (ret) {
+            return ret;
+        }
+    }
+}
+
+/* Enter the next holder above @id that has to hear end(); false: none */
+static bool gmem_holder_enter_end(GmemBlock *block, uint64_t id, uint64_t done,
+                                  uint64_t last, GmemHolderCall *call)
+{
+    GmemHolder *holder;
+
+    QEMU_LOCK_GUARD(&block->lock);
+    holder = gmem_holder_after(block, id < done ? id : MAX(id, last));
+    if (holder && holder->id > done && holder->id <= last) {
+        holder = gmem_holder_after(block, last);
+    }
+    if (!holder) {
+        return false;
+    }
+    gmem_holder_enter(call, holder);
+    return true;
+}
+
+void gmem_holders_end(GmemBlock *block, uint64_t offset, uint64_t size,
+                      GmemPageState state, uint64_t done, uint64_t last)
+{
+    GmemHolderCall call;
+    uint64_t id = 0;
+
+    while (gmem_holder_enter_end(block, id, done, last, &call)) {
+        id = call.holder->id;
+        call.holder->ops->end(call.holder, offset, size, state);
+        WITH_QEMU_LOCK_GUARD(&block->lock) {
+            gmem_holder_leave(block, &call);
+        }
+    }
+}
