@@ -95,6 +95,7 @@ def _configure_base(build: Path, args: list) -> None:
     where = build / "qemu"
     stamp = where / "gmem-configured.json"
     if stamp.is_file() and json.loads(stamp.read_text()) == args:
+        link_firmware(build)
         return
     where.mkdir(exist_ok=True)
     stamp.unlink(missing_ok=True)
@@ -108,7 +109,27 @@ def _configure_base(build: Path, args: list) -> None:
     if done.returncode:
         tail = log.read_text().strip().splitlines()[-15:]
         raise LayerError("the base's configure failed:\n" + "\n".join(tail))
+    link_firmware(build)
     stamp.write_text(json.dumps(args))
+
+
+def link_firmware(build: Path) -> None:
+    """Let the binary find the distribution's firmware without being installed.
+
+    A QEMU that runs from its build directory looks for every data directory below
+    qemu-bundle, and there only.
+    """
+    for where in FIRMWARE:
+        inside = build / "qemu/qemu-bundle" / where.lstrip("/")
+        if inside.is_symlink() or not os.path.isdir(where):
+            continue
+        if not inside.exists():
+            inside.parent.mkdir(parents=True, exist_ok=True)
+            inside.symlink_to(where)
+            continue
+        for name in os.listdir(where):      # --prefix=/usr: beside the base's
+            if not os.path.lexists(inside / name):
+                (inside / name).symlink_to(os.path.join(where, name))
 
 
 def weave_build(build: Path, opts: dict) -> None:
