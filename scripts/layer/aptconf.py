@@ -72,8 +72,11 @@ def write(suites: tuple = SUITES, root: Path = None, etc: Path = None) -> Path:
         f"{kind} [signed-by={key}] {uri} {suite} main\n"
         for suite in dict.fromkeys((own,) + suites)
         for kind in ("deb", "deb-src")))
+    # Sources are pinned by checksum, so lists of a frozen mirror do no harm; for
+    # packages that get installed apt's own judgement stands.
+    frozen = 'Acquire::Check-Valid-Until "false";\n' if suites == SUITES else ""
     conf = root / "apt.conf"
-    conf.write_text(f'''Dir::Etc::sourcelist "{root}/sources.list";
+    conf.write_text(f'''{frozen}Dir::Etc::sourcelist "{root}/sources.list";
 Dir::Etc::sourceparts "{root}/parts";
 Dir::State::lists "{root}/lists";
 Dir::Cache "{root}/cache";

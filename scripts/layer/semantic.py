@@ -8,9 +8,11 @@ are compared with what the header of the file promises.
 """
 
 import hashlib
+import os
 import re
 import subprocess
 import tempfile
+import time
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -108,6 +110,7 @@ def _spatch(patch: Patch, text: str, target: str, macros: list) -> tuple:
         ["2", script, text] + [m.read_text() for m in macros]).encode())
     stored = cache_dir() / "woven" / key.hexdigest()
     if stored.is_file():
+        os.utime(stored)        # forget_unused() goes by the time
         new, _, log = stored.read_text().partition("\0")
         return new, log
     with tempfile.TemporaryDirectory(prefix="gmem-weave-") as tmp:
@@ -143,6 +146,15 @@ def _lines_added(old: str, new: str) -> int:
         run = subprocess.run(["diff", "--minimal", f.name, "-"], input=new,
                              capture_output=True, text=True)
     return sum(1 for x in run.stdout.splitlines() if x.startswith("> "))
+
+
+def forget_unused(days: int = 14) -> None:
+    """Drop woven files that no clone asked for in so many days."""
+    kept = cache_dir() / "woven"
+    limit = time.time() - days * 24 * 3600
+    for path in kept.iterdir() if kept.is_dir() else ():
+        if path.stat().st_mtime < limit:
+            path.unlink(missing_ok=True)
 
 
 def hits(patch: Patch, text: str, target: str, macros: list) -> tuple:

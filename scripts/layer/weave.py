@@ -167,4 +167,5 @@ def update(top: Path, pristine: Path, build: Path, engine: str,
             _write(src / path, data)
             written += 1
     _write(listing, "\n".join(sorted(ours)).encode())
+    semantic.forget_unused()
     return written
