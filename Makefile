@@ -54,7 +54,7 @@ demo: setup
 ## make lab          a shell in the lab, with our QEMU on PATH
 lab: setup
 	@$(MAKE) --no-print-directory build
-	@tests/lab/shell
+	@tests/lab/lab shell
 
 ## make bench        figures beside the base
 bench: setup

@@ -108,12 +108,13 @@ def update(force: bool = False, suites: tuple = SUITES) -> None:
     done = run(["apt-get", "update", "-q", "--error-on=any"], suites=suites)
     if done.returncode:
         raise LayerError("cannot read the distribution's package lists ("
-                         f"{_last(done.stderr)}): check the network, or pass "
+                         f"{last_error(done.stderr)}): check the network, or pass "
                          "the base with --qemu-source=DIR|TARBALL|DSC")
     stamp.touch()
 
 
-def _last(text: str) -> str:
+def last_error(text: str) -> str:
+    """The line of an apt tool's stderr that says what went wrong."""
     lines = [x for x in text.splitlines() if x.startswith("E: ")]
     return (lines or text.splitlines() or ["no message"])[0]
 
@@ -136,5 +137,5 @@ def source(package: str, version: str, directory: Path) -> None:
                 f"{package}={version}"], cwd=directory)
     if done.returncode:
         raise LayerError(f"cannot download {package} {version} "
-                         f"({_last(done.stderr)}): check the network, or pass "
+                         f"({last_error(done.stderr)}): check the network, or pass "
                          "the base with --qemu-source=DIR|TARBALL|DSC")
