@@ -1,0 +1,57 @@
+/*
+ * SPDX-License-Identifier: GPL-2.0-or-later
+ *
+ * The PC around the processor: fw_cfg, the host bridge's PAM registers, the
+ * clock and the off switch, and the ACPI memory hot-plug ports.
+ */
+#ifndef GUEST_PLATFORM_H
+#define GUEST_PLATFORM_H
+
+#include "lib.h"
+
+/* The guest's entry in C (main.c); @start_info as the PVH protocol has it. */
+_Noreturn void guest_main(const void *start_info);
+
+/* Values for isa-debug-exit; QEMU then exits with (value << 1) | 1. */
+enum end {
+    END_PASS = 0x10,
+    END_FAIL = 0x11,
+    END_SKIP = 0x12,
+    END_USAGE = 0x13,
+};
+/* Debug exit, then ACPI power-off, then halt: whichever works first. */
+_Noreturn void machine_end(enum end how);
+
+/* Busy-wait on the ACPI timer; returns at once where there is none. */
+void delay_ms(unsigned ms);
+
+/* CPUs that the machine has, 1 if there is no fw_cfg. */
+unsigned fwcfg_cpus(void);
+/*
+ * Read up to @max entries of RAM from the machine's own memory map, which,
+ * unlike the firmware's, has no pieces cut out. Returns how many; 0 if none.
+ */
+struct extent {
+    uint64_t start, end;
+};
+unsigned fwcfg_ram(struct extent *ram, unsigned max);
+
+/* PAM segments, from 0xc0000 up: 12 of 16 KiB, then one of 64 KiB. */
+enum pam { PAM_OFF = 0, PAM_READ = 1, PAM_WRITE = 2, PAM_RW = 3 };
+#define PAM_BASE 0xc0000UL
+#define PAM_END  0x100000UL
+bool pam_present(void);
+enum pam pam_get(uint64_t gpa);
+void pam_set(uint64_t gpa, enum pam how);
+
+/* Memory hot-plug slots; false when the slot does not exist. */
+struct dimm {
+    uint64_t gpa, size;
+    bool enabled, inserting, removing;
+};
+bool dimm_get(unsigned slot, struct dimm *d);
+void dimm_ack_insert(unsigned slot);
+/* Let the host take the DIMM away, as the guest's ACPI _EJ0 would. */
+void dimm_eject(unsigned slot);
+
+#endif
