@@ -21,8 +21,9 @@ TOP = os.path.dirname(os.path.dirname(HERE))
 FIRMWARE = ('/usr/share/qemu', '/usr/share/seabios', '/usr/share/ovmf', '/usr/share/OVMF')
 MASKED = ('/dev', '/proc', '/run', '/sys')
 # panic=-1 with -no-reboot ends QEMU at once; clocks need no watchdog, nothing drifts apart here
-APPEND = ('console=ttyS0 earlyprintk=serial,ttyS0 panic=-1 oops=panic nokaslr tsc=reliable '
+APPEND = ('lab.host=1 console=ttyS0 earlyprintk=serial,ttyS0 panic=-1 oops=panic nokaslr tsc=reliable '
           'no_timer_check random.trust_cpu=on')
+WEEK = 7 * 24 * 3600
 
 
 class LabError(Exception):
@@ -134,7 +135,7 @@ class Lab:
 
     def command_line(self, job, fds):
         o = self.options
-        initrd = os.path.join(self.folder, 'initramfs')
+        initrd = os.path.join(job, 'initramfs')
         build_initramfs(initrd)
         append = APPEND + (f' hugepages={o.hugepages}' if o.hugepages else '')
         line = [self.qemu, '-nodefaults', '-no-user-config', '-no-reboot', '-display', 'none',
@@ -205,12 +206,14 @@ class Lab:
 
         Returns the exit status, or None when there is none; self.reason says why.
         """
-        job = self.write_job(argv)
-        process, streams = self.start(job, stdin=subprocess.DEVNULL)
+        return self.carry(*self.start(self.write_job(argv), stdin=subprocess.DEVNULL),
+                          sinks, self.options.timeout)
+
+    def carry(self, process, streams, sinks, timeout):
+        """From start to the certain end of QEMU; the job's exit status or None."""
         try:
-            deadline = self.started + self.options.timeout
-            if not self.pump(streams, sinks, deadline):
-                self.reason = f'no end after {self.options.timeout} s (--timeout)'
+            if not self.pump(streams, sinks, self.started + timeout):
+                self.reason = f'no end after {timeout} s (--timeout)'
             elif self.status is None and not self.reason:
                 self.reason = f'QEMU ended (status {process.wait()}) before the job did'
         finally:
@@ -225,6 +228,4 @@ class Lab:
         job = self.write_job(argv, interactive=True)
         extra = ['-chardev', 'stdio,id=tty,signal=off',
                  '-device', 'virtconsole,bus=ports.0,chardev=tty']
-        process, streams = self.start(job, extra)
-        self.pump(streams, {'out': len, 'err': len}, float('inf'))
-        return process.wait()
+        return self.carry(*self.start(job, extra), {'out': len, 'err': len}, WEEK)

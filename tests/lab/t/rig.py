@@ -1,0 +1,137 @@
+#!/usr/bin/env python3
+# SPDX-License-Identifier: GPL-2.0-or-later
+# lab: outside
+"""The lab judges fairly: what went wrong inside is seen outside, and nothing else is.
+
+1. output, errors and exit status come through unchanged, a megabyte too
+2. what the job writes stays in the lab, except in the folder given with --out
+3. a job that hangs ends with the time-out's status and the console's end
+4. a kernel warning fails a good job, unless it is allowed; a panic ends the lab at once
+5. what cannot start says why: no QEMU, no kernel source, a kernel of another version,
+   a configuration that Kconfig drops
+"""
+import hashlib
+import os
+import subprocess
+import tempfile
+
+import consolelog
+from lablib import Tap
+
+HERE = os.path.dirname(os.path.dirname(os.path.abspath(__file__)))
+COMPLAINED, TIMED_OUT, NO_LAB = 123, 124, 125
+SICK = ['[    1.0] BUG: kernel NULL pointer dereference, address: 0000000000000010',
+        '[    1.0] WARNING: mm/x.c:12 at f+0x1/0x2, CPU#0: sh/1', '[    1.0] Oops: 0000 [#1] SMP',
+        '[  130.0] INFO: task qemu:12 blocked for more than 120 seconds.',
+        '[    1.0] WARNING: possible circular locking dependency detected',
+        '[    1.0] rcu: INFO: rcu_preempt detected stalls on CPUs/tasks:',
+        '[    1.0] watchdog: BUG: soft lockup - CPU#1 stuck for 26s!',
+        '[    1.0] Kernel panic - not syncing: x', '[    1.0] Out of memory: Killed process 7',
+        '[    1.0] qemu[7]: segfault at 0 ip 0 sp 0 error 4']
+HEALTHY = ['[    1.0] Run /init as init process', '[    1.0] debugfs: mounted',
+           '[    1.0] software IO TLB: mapped', '[    1.0] kvm_amd: Nested Paging enabled']
+
+
+def lab(*words, options=(), **env):
+    line = [os.path.join(HERE, 'lab'), 'run', '--mem', '1G', *options, '--', *words]
+    return subprocess.run(line, capture_output=True, env=dict(os.environ, **env),
+                          stdin=subprocess.DEVNULL, check=False)
+
+
+def kernel_build(*words, **env):
+    return subprocess.run([os.path.join(HERE, 'kernel-build'), *words], text=True, check=False,
+                          capture_output=True, env=dict(os.environ, **env))
+
+
+def script(text):
+    return 'sh', '-c', text
+
+
+def check_streams(tap):
+    run = lab(*script('echo out; echo err >&2; exit 42'))
+    tap.equal((run.returncode, run.stdout, run.stderr), (42, b'out\n', b'err\n'),
+              'status and streams come through')
+    run = lab('python3', '-c', 'import sys; sys.stdout.buffer.write(bytes(range(256)) * 4096)')
+    tap.equal(hashlib.sha256(run.stdout).hexdigest(),
+              hashlib.sha256(bytes(range(256)) * 4096).hexdigest(), 'a megabyte comes through')
+
+
+def check_files(tap, folder):
+    mark = os.path.join(folder, 'mark')
+    out = os.path.join(folder, 'out')
+    os.mkdir(out)
+    run = lab(*script(f'echo x >{mark} && cat {mark} && echo y >$LAB_OUT/kept'),
+              options=['--out', out])
+    tap.equal((run.returncode, run.stdout), (0, b'x\n'), 'the job can write anywhere')
+    tap.ok(not os.path.exists(mark), 'and it is forgotten')
+    tap.ok(os.path.exists(out + '/kept'), 'except in the folder given', run.stderr.decode())
+
+
+def check_hang(tap, folder):
+    log = os.path.join(folder, 'hang.log')
+    run = lab('sleep', '1000', options=['--timeout', '12', '--log', log])
+    tap.equal(run.returncode, TIMED_OUT, 'a job that hangs is ended')
+    tap.ok(b'the end of the console' in run.stderr and b'12 s (--timeout)' in run.stderr,
+           'with the reason and the console', run.stderr.decode())
+    tap.ok(os.path.getsize(log), 'the console log is where --log says')
+
+
+def check_kernel_complaints(tap, folder):
+    for line in SICK:
+        tap.equal(consolelog.complaints([line]), [line], f'seen: {line[12:50]}')
+    tap.equal(consolelog.complaints(HEALTHY), [], 'ordinary lines are no complaints')
+    log = ['--log', os.path.join(folder, 'log')]
+    warn = script('echo "<4>WARNING: x.c:1 at y" >/dev/kmsg')
+    run = lab(*warn, options=log)
+    tap.equal(run.returncode, COMPLAINED, 'a warning fails a good job')
+    tap.ok(b'x.c:1 at y' in run.stderr, 'and is shown', run.stderr.decode())
+    run = lab(*warn, options=log + ['--allow', r'x\.c:\d at y'])
+    tap.equal(run.returncode, 0, 'unless it is allowed')
+    run = lab(*script('echo c >/proc/sysrq-trigger; sleep 1000'), options=log)
+    tap.equal(run.returncode, NO_LAB, 'a panic ends the lab')
+    tap.ok(b'sysrq triggered crash' in run.stderr, 'and is shown', run.stderr.decode())
+
+
+def check_refusals(tap, folder):
+    run = lab('true', GMEM_QEMU='/nowhere/qemu')
+    tap.equal(run.returncode, NO_LAB, 'without a QEMU there is no lab')
+    tap.ok(b'no QEMU at /nowhere/qemu' in run.stderr, 'and the message names it')
+    table = [('/nowhere', 'neither a file nor a directory'), (folder, 'not a Linux source tree')]
+    old = os.path.join(folder, 'old')
+    os.mkdir(old)
+    with open(old + '/Makefile', 'w', encoding='ascii') as f:
+        f.write('VERSION = 6\nPATCHLEVEL = 1\nSUBLEVEL = 0\n')
+    for source, message in table + [(old, 'needs Linux 7.3 and this is 6.1')]:
+        run = kernel_build(LINUX_SOURCE=source)
+        tap.ok(run.returncode and message in run.stderr and not run.stdout,
+               f'kernel source refused: {message}', run.stderr)
+
+
+def check_dropped(tap, folder):
+    fragment = os.path.join(folder, 'fragment')
+    with open(fragment, 'w', encoding='ascii') as f:
+        f.write('# nothing offers this\nCONFIG_GMEM_NO_SUCH_THING=y\n')
+    run = kernel_build('--fragment', fragment)
+    tap.ok(run.returncode and 'CONFIG_GMEM_NO_SUCH_THING: wanted y, is n' in run.stderr,
+           'an option that Kconfig drops is named', run.stderr)
+    with open(fragment, 'w', encoding='ascii') as f:
+        f.write('CONFIG_KVM y\n')
+    run = kernel_build('--fragment', fragment)
+    tap.ok(run.returncode and 'not a configuration line: CONFIG_KVM y' in run.stderr,
+           'a mistyped option is named', run.stderr)
+
+
+def main():
+    tap = Tap()
+    with tempfile.TemporaryDirectory() as folder:
+        check_streams(tap)
+        check_files(tap, folder)
+        check_hang(tap, folder)
+        check_kernel_complaints(tap, folder)
+        check_refusals(tap, folder)
+        check_dropped(tap, folder)
+    tap.done()
+
+
+if __name__ == '__main__':
+    main()
