@@ -36,7 +36,8 @@ static uint64_t recover[MAX_CPUS];      /* stack pointers of guarded() */
 static bool quiet[MAX_CPUS];
 
 extern const uint64_t vector_table[32];
-extern const char wake_vector[], watchdog_vector[], guarded_fault[];
+extern const char wake_vector[], watchdog_vector[], spurious_vector[];
+extern const char guarded_fault[];
 int guarded(void (*fn)(void *), void *arg, uint64_t *slot);
 void exception(struct frame *f);
 
@@ -64,6 +65,7 @@ static void fill_idt(void)
     }
     set_gate(VECTOR_WAKE, (uintptr_t)wake_vector, 0);
     set_gate(VECTOR_WATCHDOG, (uintptr_t)watchdog_vector, 0);
+    set_gate(VECTOR_SPURIOUS, (uintptr_t)spurious_vector, 0);
     gdt[SEL_CODE32 / 8] = 0x00cf9b000000ffff;
     gdt[SEL_DATA / 8] = 0x00cf93000000ffff;
     gdt[SEL_CODE64 / 8] = 0x00af9b000000ffff;

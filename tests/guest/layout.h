@@ -23,5 +23,6 @@
 
 #define VECTOR_WAKE 0x40
 #define VECTOR_WATCHDOG 0x41
+#define VECTOR_SPURIOUS 0xff
 
 #endif

@@ -73,20 +73,6 @@ static const char *usage_error(void)
     return NULL;
 }
 
-bool area_reset(const char *name, struct extent a, unsigned gen)
-{
-    uint64_t pages = (a.end - a.start) / PAGE;
-    long ret = convert(a.start, pages, false);
-
-    if (ret != RET_OK) {
-        fail(name, "gpa=0x%lx pages=%lu attrs=0x0 expected=0 got=%ld",
-             a.start, pages, ret);
-        return false;
-    }
-    range_fill(a.start, pages, gen);
-    return true;
-}
-
 static void call(void *fn)
 {
     ((void (*)(void))fn)();

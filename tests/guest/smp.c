@@ -11,6 +11,7 @@
 
 #define APIC            0xfee00000UL
 #define APIC_SPURIOUS   0x0f0
+#define APIC_ON         0x100
 #define APIC_ICR        0x300
 #define ICR_ALL_BUT_SELF 0xc4000
 #define ICR_INIT        0x500
@@ -69,7 +70,7 @@ void cpu_main(unsigned index, uint64_t start_info)
     if (!index) {
         guest_main((void *)start_info);
     }
-    apic_write(APIC_SPURIOUS, 0x1ff);
+    apic_write(APIC_SPURIOUS, APIC_ON | VECTOR_SPURIOUS);
     __atomic_add_fetch(&arrived, 1, __ATOMIC_RELEASE);
     if (index < wanted) {
         ap_loop(index);
@@ -86,7 +87,7 @@ void smp_init(unsigned want)
     wanted = want ? MIN(want, present) : present;
     memcpy((void *)(uintptr_t)AP_PAGE, ap_trampoline,
            ap_trampoline_end - ap_trampoline);
-    apic_write(APIC_SPURIOUS, 0x1ff);
+    apic_write(APIC_SPURIOUS, APIC_ON | VECTOR_SPURIOUS);
     if (wanted > 1) {
         apic_ipi(ICR_INIT);
     }

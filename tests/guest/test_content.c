@@ -154,4 +154,5 @@ void test_content(void)
         check_shape(i, a.start);
     }
     check_untouched(a.start);
+    check_states("content/states", a);
 }

@@ -115,6 +115,9 @@ static void draw_pattern(struct drawing *d, unsigned i)
     check(!d->errors && !faults, name,
           "errors=%u faults=%u first gpa=0x%lx pages=%lu ret=%ld", d->errors,
           faults, d->error_gpa, d->unit / PAGE, d->error_ret);
+    format(name, sizeof(name), "pattern/%s-states", patterns[i].name);
+    check_states(name, (struct extent) { d->base,
+                                         d->base + d->units * d->unit });
 }
 
 void test_pattern(void)

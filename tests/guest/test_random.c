@@ -164,31 +164,6 @@ static bool settle(const struct plan *p)
     return area_reset("random/settle", p->a, 3);
 }
 
-static void check_states(const struct plan *p)
-{
-    struct mismatch m;
-    uint64_t gpa = p->a.start;
-
-    while (gpa < p->a.end) {
-        bool state = shadow_private(gpa);
-        uint64_t end = gpa;
-        long got;
-
-        while (end < p->a.end && shadow_private(end) == state) {
-            end += PAGE;
-        }
-        got = convert(gpa, (end - gpa) / PAGE, state);
-        if (got != RET_OK || !range_check(gpa, (end - gpa) / PAGE, true, &m)) {
-            fail("random/states", "gpa=0x%lx pages=%lu state=%c expected=0 "
-                 "got=%ld, or content changed", gpa, (end - gpa) / PAGE,
-                 state ? 'P' : 'S', got);
-            return;
-        }
-        gpa = end;
-    }
-    pass("random/states");
-}
-
 void test_random(void)
 {
     struct plan p = { .a = area(64 * MiB), .seed = arg_u64("seed", 1) };
@@ -212,7 +187,7 @@ void test_random(void)
     check(ok, "random/every-word",
           "content at 0x%lx expected=0x%lx got=0x%lx", m.gpa, m.expected,
           m.got);
-    check_states(&p);
+    check_states("random/states", p.a);
     say("DIGEST random seed=%lu cpus=%u 0x%lx", p.seed, cpu_count(),
         shadow_digest(p.a.start, pages));
 }

@@ -134,6 +134,15 @@ static const struct row rows[] = {
 
     { "area-two-chunks-private", AREA, 0x200000, 4096, P, 0 },
     { "everything-shared",       AREA, 0, 1UL << 34, S, 0 },
+
+    /* Something to see for who compares the STATE lines. */
+    { "final-one",               AREA, 0x9000, 1, P, 0 },
+    { "final-odd",               AREA, 0x3e000, 67, P, 0 },
+    { "final-odd-hole",          AREA, 0x50000, 3, S, 0 },
+    { "final-2m",                AREA, 0x600000, 512, P, 0 },
+    { "final-over-2m",           AREA, 0xbff000, 514, P, 0 },
+    { "final-low",               LOW_END, -0x1000, 1, P, 0 },
+    { "final-high",              HIGH, 0, 3, P, 0 },
 };
 
 static uint64_t anchor_gpa(const struct row *r, uint64_t border)
@@ -287,4 +296,5 @@ void test_table(void)
     ok = range_check(a.start, pages, true, &m);
     check(ok, "table/area-at-end", "content at 0x%lx expected=0x%lx got=0x%lx",
           m.gpa, m.expected, m.got);
+    check_states("table/states", a);
 }

@@ -26,4 +26,11 @@ void test_bench(void);
  */
 bool area_reset(const char *name, struct extent a, unsigned gen);
 
+/*
+ * Ask the host for the state that each page of @a should have already. Where
+ * it agrees nothing happens; under the split rule a page whose state it sees
+ * otherwise loses its content. Reports one result; returns whether it passed.
+ */
+bool check_states(const char *name, struct extent a);
+
 #endif

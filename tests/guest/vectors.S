@@ -42,7 +42,7 @@ exception_common:
         add     $16, %rsp
         iretq
 
-        .globl  wake_vector, watchdog_vector
+        .globl  wake_vector, watchdog_vector, spurious_vector
 watchdog_vector:
         push    $0
         push    $VECTOR_WATCHDOG
@@ -53,6 +53,7 @@ wake_vector:
         mov     $0xfee000b0, %eax       /* end of interrupt */
         movl    $0, (%rax)
         pop     %rax
+spurious_vector:                        /* wants no end of interrupt */
         iretq
 
         /* int guarded(void (*fn)(void *), void *arg, uint64_t *slot) */
