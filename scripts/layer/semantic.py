@@ -126,6 +126,10 @@ def _spatch(patch: Patch, text: str, target: str, macros: list) -> tuple:
             cmd += ["--macro-file", one]
         run = subprocess.run(cmd, capture_output=True, text=True)
         log = run.stdout + run.stderr
+        if "Py.find_library" in log:
+            raise LayerError("spatch finds no Python library, which it needs "
+                             "to count a hook's hits: run 'make setup', or "
+                             "install the package libpython3-dev")
         if run.returncode:
             raise LayerError(f"{patch.path.name}: spatch failed on {target}:\n"
                              f"{log.strip()[-1500:]}")
