@@ -23,19 +23,23 @@ void world_fail(World *world, unsigned int from, unsigned int to, int error)
     world->fail_with = error;
 }
 
-/* The number of this call decides */
+/* The number of this call decides; what goes shared is never busy */
 static int world_call(World *world, GmemPageState to)
 {
     unsigned int n = qatomic_fetch_inc(&world->calls) + 1;
+    int error = qatomic_read(&world->fail_with);
 
-    if (n < world->fail_from || n > world->fail_to ||
-        (world->fail_with == -EAGAIN && to == GMEM_PAGE_SHARED)) {
+    if (n < qatomic_read(&world->fail_from) ||
+        n > qatomic_read(&world->fail_to)) {
+        return 0;
+    }
+    if (to == GMEM_PAGE_SHARED && (world->spare_shared || error == -EAGAIN)) {
         return 0;
     }
     if (world->kick_on_fail) {
         qatomic_set(&world->kicked, true);
     }
-    return world->fail_with;
+    return error;
 }
 
 /* ---- blocks ---- */

@@ -50,6 +50,7 @@ struct World {
     unsigned int fail_from;     /* first call that fails */
     unsigned int fail_to;       /* last one */
     int fail_with;              /* negative errno */
+    bool spare_shared;          /* only what goes private fails */
     bool kicked;
     bool kick_on_fail;
 };
