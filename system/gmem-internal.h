@@ -74,9 +74,6 @@ static inline unsigned long gmem_page(uint64_t offset)
 
 /* ---- gmem-block.c ---- */
 
-const GmemObserver *gmem_observer(void);
-/* Mark @block broken (once) and tell; @why is a static string */
-void gmem_block_break(GmemBlock *block, const char *why);
 /* Room for @pages more shared ones?  Takes it when @take */
 bool gmem_block_charge(GmemBlock *block, unsigned long pages, bool take);
 void gmem_block_uncharge(GmemBlock *block, unsigned long pages);

@@ -181,6 +181,8 @@ typedef struct GmemObserver {
 } GmemObserver;
 
 void gmem_set_observer(const GmemObserver *observer);
+/* Whom to tell; never NULL, but each of its functions may be */
+const GmemObserver *gmem_observer(void);
 
 /* ---- blocks (system/gmem-block.c) ---- */
 
@@ -208,6 +210,11 @@ uint64_t gmem_block_size(const GmemBlock *block);
 GmemPageState gmem_block_initial(const GmemBlock *block);
 void *gmem_block_opaque(const GmemBlock *block);
 bool gmem_block_is_broken(const GmemBlock *block);
+/*
+ * For the engine and its providers: kernel and map may disagree.  Marks @block
+ * broken (once) and tells the observer; @why is a static string.  Any thread.
+ */
+void gmem_block_break(GmemBlock *block, const char *why);
 uint64_t gmem_block_shared_bytes(const GmemBlock *block);
 uint64_t gmem_block_shared_limit(const GmemBlock *block);
 void gmem_block_set_shared_limit(GmemBlock *block, uint64_t bytes);
