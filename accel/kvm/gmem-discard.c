@@ -1,0 +1,104 @@
+/*
+ * gmem on KVM: free the side that a conversion left behind
+ *
+ * SPDX-License-Identifier: GPL-2.0-or-later
+ *
+ * The model.  In split mode a page has two places: the guest_memfd, and the
+ * shared side, which is a memfd or anonymous memory.  Only the place of its
+ * current state may hold memory.  A huge page of the shared side is one unit: it
+ * can be freed only when all its 4 KiB pages are private, which is looked up and
+ * acted on under the commit lock, so that none of them turns shared between.
+ * The map tells this apart from a page that is merely about to turn shared:
+ * nobody can have written that one yet.
+ */
+
+#include "qemu/osdep.h"
+#include "qemu/madvise.h"
+#include "system/ramblock.h"
+#include "system/memory.h"
+#include "gmem-slots.h"
+
+#ifdef CONFIG_FALLOCATE_PUNCH_HOLE
+#include <linux/falloc.h>
+#endif
+
+static int punch(int fd, uint64_t offset, uint64_t size)
+{
+    int ret;
+
+    do {
+        ret = fallocate(fd, FALLOC_FL_PUNCH_HOLE | FALLOC_FL_KEEP_SIZE,
+                        offset, size);
+    } while (ret && errno == EINTR);
+    return ret ? -errno : 0;
+}
+
+static int free_shared(RAMBlock *rb, uint64_t offset, uint64_t size)
+{
+    int ret = 0;
+
+    if (rb->fd >= 0) {
+        ret = punch(rb->fd, rb->fd_offset + offset, size);
+        if (qemu_ram_is_shared(rb)) {
+            return ret;
+        }
+    }
+    /* What a private mapping holds is not in the file, if there is a file */
+    if (qemu_madvise(rb->host + offset, size, qemu_ram_is_shared(rb) ?
+                     QEMU_MADV_REMOVE : QEMU_MADV_DONTNEED)) {
+        return -errno;
+    }
+    return ret;
+}
+
+static bool all_private(GmemBlock *block, uint64_t offset, uint64_t end)
+{
+    GmemPageState state;
+
+    return gmem_block_run(block, offset, end, &state) == end &&
+           state == GMEM_PAGE_PRIVATE;
+}
+
+/* Free those huge pages around the range that hold no shared page any more */
+static int free_huge(GmemBlock *block, RAMBlock *rb, uint64_t offset,
+                     uint64_t size)
+{
+    uint64_t unit = rb->page_size;
+    uint64_t end = MIN(ROUND_UP(offset + size, unit), gmem_block_size(block));
+    int ret = 0, err;
+
+    for (offset = QEMU_ALIGN_DOWN(offset, unit); offset < end; offset += unit) {
+        gmem_block_commit_lock(block);
+        err = all_private(block, offset, MIN(offset + unit, end)) ?
+              free_shared(rb, offset, unit) : 0;
+        gmem_block_commit_unlock(block);
+        ret = ret ?: err;
+    }
+    return ret;
+}
+
+static int discard_side(GmemBlock *block, RAMBlock *rb, uint64_t offset,
+                        uint64_t size, GmemPageState state)
+{
+    if (state == GMEM_PAGE_SHARED) {
+        return punch(rb->guest_memfd, offset, size);
+    }
+    if (rb->page_size != qemu_real_host_page_size()) {
+        return free_huge(block, rb, offset, size);
+    }
+    return free_shared(rb, offset, size);
+}
+
+int gmem_kvm_discard(GmemBlock *block, uint64_t offset, uint64_t size,
+                     GmemPageState state)
+{
+    GmemKvmBlock *kb = gmem_block_opaque(block);
+    int ret = 0;
+
+    g_rw_lock_reader_lock(&kb->rb_lock);
+    if (kb->rb) {
+        ret = discard_side(block, kb->rb, offset, size, state);
+    }
+    g_rw_lock_reader_unlock(&kb->rb_lock);
+    return ret;
+}

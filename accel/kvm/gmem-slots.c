@@ -1,0 +1,313 @@
+/*
+ * gmem on KVM: memory slots and their private attribute
+ *
+ * SPDX-License-Identifier: GPL-2.0-or-later
+ *
+ * The model.  KVM keeps one private bit per guest-physical page, apart from the
+ * memory slots, and never tells it back.  The state map of the block is the
+ * truth; the bits of a bound slot's range are its copy, all other bits are
+ * shared.  Both are changed under the block's commit lock: by a conversion,
+ * which writes the bits and then publishes the map, and by a slot that comes,
+ * which is listed first and then copies the map.  Whichever is second therefore
+ * sees what the first did.
+ */
+
+#include "qemu/osdep.h"
+#include "qemu/error-report.h"
+#include "system/accel-blocker.h"
+#include "system/gmem-ram.h"
+#include "system/kvm.h"
+#include "system/kvm_int.h"
+#include "system/ramblock.h"
+#include "gmem-slots.h"
+#include "gmem/trace.h"
+
+#include <linux/kvm.h>
+
+/* The part of a slot that a range of the block covers; false if there is none */
+static bool clip(const GmemKvmSlot *slot, uint64_t *offset, uint64_t *size)
+{
+    uint64_t start = MAX(*offset, slot->offset);
+    uint64_t end = MIN(*offset + *size, slot->offset + slot->size);
+
+    if (start >= end) {
+        return false;
+    }
+    *offset = start;
+    *size = end - start;
+    return true;
+}
+
+/* All or nothing in the kernel.  Returns 0 or -errno */
+static int set_attributes(uint64_t gpa, uint64_t size, GmemPageState to)
+{
+    struct kvm_memory_attributes args = {
+        .address = gpa,
+        .size = size,
+        .attributes = to == GMEM_PAGE_PRIVATE ? KVM_MEMORY_ATTRIBUTE_PRIVATE
+                                              : 0,
+    };
+    int ret;
+
+    do {
+        ret = kvm_vm_ioctl(kvm_state, KVM_SET_MEMORY_ATTRIBUTES, &args);
+    } while (ret == -EINTR);
+    return ret;
+}
+
+static int set_slot(const GmemKvmSlot *slot, uint64_t offset, uint64_t size,
+                    GmemPageState to)
+{
+    return set_attributes(slot->gpa + (offset - slot->offset), size, to);
+}
+
+/* Put the part of @slot that the range covers back to what the map says */
+static int restore_slot(GmemBlock *block, const GmemKvmSlot *slot,
+                        uint64_t offset, uint64_t size)
+{
+    uint64_t end, run;
+    GmemPageState state;
+    int ret = 0;
+
+    if (!clip(slot, &offset, &size)) {
+        return 0;
+    }
+    for (end = offset + size; offset < end && !ret; offset = run) {
+        run = gmem_block_run(block, offset, end, &state);
+        ret = set_slot(slot, offset, run - offset, state);
+    }
+    return ret;
+}
+
+/* Undo what was done to the slots before @failed */
+static int restore_slots(GmemBlock *block, const GmemKvmSlot *failed,
+                         uint64_t offset, uint64_t size)
+{
+    GmemKvmBlock *kb = gmem_block_opaque(block);
+    GmemKvmSlot *slot;
+    int ret;
+
+    QLIST_FOREACH(slot, &kb->slots, next) {
+        if (slot == failed) {
+            return 0;
+        }
+        ret = restore_slot(block, slot, offset, size);
+        if (ret) {
+            return ret;
+        }
+    }
+    return 0;
+}
+
+/* GmemProviderOps.set_state: every bound slot, or none.  Commit lock held */
+static int provider_set_state(GmemBlock *block, uint64_t offset, uint64_t size,
+                              GmemPageState to, uint64_t *busy)
+{
+    GmemKvmBlock *kb = gmem_block_opaque(block);
+    GmemKvmSlot *slot;
+    int ret;
+
+    QLIST_FOREACH(slot, &kb->slots, next) {
+        uint64_t part = offset, part_size = size;
+
+        if (!clip(slot, &part, &part_size)) {
+            continue;
+        }
+        ret = set_slot(slot, part, part_size, to);
+        if (ret) {
+            if (restore_slots(block, slot, offset, size)) {
+                gmem_block_break(block, "KVM took back a part of a conversion "
+                                 "that it had done");
+            }
+            *busy = part;
+            return ret;
+        }
+    }
+    return 0;
+}
+
+/*
+ * Memory slots must not change under a conversion, and their change waits until
+ * all ioctls are over; so this comes before the commit lock, which it needs too.
+ */
+static void provider_enter(GmemBlock *block)
+{
+    accel_ioctl_begin();
+}
+
+static void provider_leave(GmemBlock *block)
+{
+    accel_ioctl_end();
+}
+
+static void provider_release(GmemBlock *block)
+{
+    GmemKvmBlock *kb = gmem_block_opaque(block);
+
+    g_assert(QLIST_EMPTY(&kb->slots));
+    g_rw_lock_clear(&kb->rb_lock);
+    g_free(kb);
+}
+
+static const GmemProviderOps kvm_split_ops = {
+    .name = "kvm-split",
+    .enter = provider_enter,
+    .leave = provider_leave,
+    .set_state = provider_set_state,
+    .discard = gmem_kvm_discard,
+    .release = provider_release,
+};
+
+const GmemProviderOps *gmem_kvm_provider(void)
+{
+    return &kvm_split_ops;
+}
+
+void *gmem_kvm_block_new(RAMBlock *rb)
+{
+    GmemKvmBlock *kb = g_new0(GmemKvmBlock, 1);
+
+    QLIST_INIT(&kb->slots);
+    g_rw_lock_init(&kb->rb_lock);
+    kb->rb = rb;
+    return kb;
+}
+
+void gmem_kvm_block_detach(GmemBlock *block)
+{
+    GmemKvmBlock *kb = gmem_block_opaque(block);
+
+    g_rw_lock_writer_lock(&kb->rb_lock);
+    kb->rb = NULL;
+    g_rw_lock_writer_unlock(&kb->rb_lock);
+}
+
+/* ---- hooks of kvm_set_phys_mem() ---- */
+
+/* The block of a region whose slots may be bound, or NULL */
+static GmemBlock *bindable_block(MemoryRegion *mr)
+{
+    GmemBlock *block = mr->ram_block ? gmem_from_ramblock(mr->ram_block) : NULL;
+
+    return block && gmem_block_mode(block) == GMEM_BLOCK_MODE_SPLIT ? block
+                                                                    : NULL;
+}
+
+/* KVM binds a page of a guest_memfd to one slot only */
+static bool is_bound(GmemBlock *block, uint64_t offset, uint64_t size)
+{
+    GmemKvmBlock *kb = gmem_block_opaque(block);
+    GmemKvmSlot *slot;
+    bool found = false;
+
+    gmem_block_commit_lock(block);
+    QLIST_FOREACH(slot, &kb->slots, next) {
+        uint64_t part = offset, part_size = size;
+
+        found |= clip(slot, &part, &part_size);
+    }
+    gmem_block_commit_unlock(block);
+    return found;
+}
+
+void gmem_kvm_slot_bind(KVMSlot *mem, const MemoryRegionSection *section)
+{
+    GmemBlock *block = bindable_block(section->mr);
+    uint64_t offset;
+
+    if (mem->guest_memfd < 0) {
+        return;
+    }
+    offset = (uint8_t *)mem->ram - section->mr->ram_block->host;
+    if (!block || section->readonly || mem->flags & KVM_MEM_READONLY ||
+        is_bound(block, offset, mem->memory_size)) {
+        mem->guest_memfd = -1;
+    }
+    mem->flags = gmem_kvm_slot_flags(mem, mem->flags);
+}
+
+int gmem_kvm_slot_flags(const KVMSlot *mem, int flags)
+{
+    if (mem->guest_memfd < 0) {
+        return flags & ~KVM_MEM_GUEST_MEMFD;
+    }
+    /* KVM logs no writes to a bound slot, and refuses the flag */
+    return flags & ~KVM_MEM_LOG_DIRTY_PAGES;
+}
+
+static int replay_run(void *opaque, uint64_t offset, uint64_t size)
+{
+    return set_slot(opaque, offset, size, GMEM_PAGE_PRIVATE);
+}
+
+int gmem_kvm_slot_added(const KVMSlot *mem, MemoryRegion *mr)
+{
+    GmemBlock *block = bindable_block(mr);
+    GmemKvmBlock *kb;
+    GmemKvmSlot *slot;
+    int ret;
+
+    if (!block || mem->guest_memfd < 0) {
+        return 0;
+    }
+    kb = gmem_block_opaque(block);
+    slot = g_new0(GmemKvmSlot, 1);
+    slot->gpa = mem->start_addr;
+    slot->offset = mem->guest_memfd_offset;
+    slot->size = mem->memory_size;
+    slot->as_id = mem->as_id;
+
+    gmem_block_commit_lock(block);
+    QLIST_INSERT_HEAD(&kb->slots, slot, next);
+    gmem_block_commit_unlock(block);
+
+    ret = gmem_block_replay_private(block, slot->offset, slot->size,
+                                    replay_run, slot);
+    if (ret) {
+        /* The guest can cause slots to change, so it must not end QEMU */
+        gmem_block_break(block, "KVM refused the private pages of a memory "
+                         "slot that came back");
+    }
+    trace_gmem_slot_add(gmem_block_id(block), slot->gpa, slot->offset,
+                        slot->size, ret);
+    return 0;
+}
+
+static GmemKvmSlot *take_slot(GmemKvmBlock *kb, int as_id, uint64_t gpa)
+{
+    GmemKvmSlot *slot;
+
+    QLIST_FOREACH(slot, &kb->slots, next) {
+        if (slot->as_id == as_id && slot->gpa == gpa) {
+            QLIST_REMOVE(slot, next);
+            return slot;
+        }
+    }
+    return NULL;
+}
+
+void gmem_kvm_slot_removed(const KVMSlot *mem, MemoryRegion *mr, uint64_t size)
+{
+    GmemBlock *block = bindable_block(mr);
+    g_autofree GmemKvmSlot *slot = NULL;
+    int ret = 0;
+
+    if (!block) {
+        return;
+    }
+    gmem_block_commit_lock(block);
+    slot = take_slot(gmem_block_opaque(block), mem->as_id, mem->start_addr);
+    if (slot) {
+        /* The next memory at this address must not inherit private pages */
+        ret = set_attributes(slot->gpa, slot->size, GMEM_PAGE_SHARED);
+    }
+    gmem_block_commit_unlock(block);
+    if (ret) {
+        error_report_once("gmem: KVM kept private pages of '%s' at 0x%" PRIx64
+                          " after their memory slot went: %s",
+                          gmem_block_id(block), slot->gpa, strerror(-ret));
+    }
+    if (slot) {
+        trace_gmem_slot_del(gmem_block_id(block), slot->gpa, size, ret);
+    }
+}

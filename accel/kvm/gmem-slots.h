@@ -1,0 +1,37 @@
+/*
+ * gmem on KVM: the provider's view of a block (accel/kvm only)
+ *
+ * SPDX-License-Identifier: GPL-2.0-or-later
+ */
+
+#ifndef ACCEL_KVM_GMEM_SLOTS_H
+#define ACCEL_KVM_GMEM_SLOTS_H
+
+#include "qemu/queue.h"
+#include "system/gmem-kvm.h"
+
+/* A memory slot whose private pages come from the block's guest_memfd */
+typedef struct GmemKvmSlot {
+    uint64_t gpa;
+    uint64_t offset;            /* in the block */
+    uint64_t size;
+    int as_id;
+    QLIST_ENTRY(GmemKvmSlot) next;
+} GmemKvmSlot;
+
+typedef struct GmemKvmBlock {
+    /* guarded by the block's commit lock */
+    QLIST_HEAD(, GmemKvmSlot) slots;
+    /*
+     * Whoever touches the RAM itself reads under rb_lock, so that freeing the
+     * RAMBlock waits for it.  Taken outside the commit lock.
+     */
+    GRWLock rb_lock;
+    RAMBlock *rb;               /* NULL once the RAM is going */
+} GmemKvmBlock;
+
+/* GmemProviderOps.discard */
+int gmem_kvm_discard(GmemBlock *block, uint64_t offset, uint64_t size,
+                     GmemPageState state);
+
+#endif
