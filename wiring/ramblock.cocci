@@ -1,0 +1,56 @@
+// SPDX-License-Identifier: GPL-2.0-or-later
+//
+// A RAMBlock and its gmem block have one life: the engine learns its name, lets
+// go of the RAM before it is freed, and drops the block when it is reclaimed.
+// Also, two ways out of ram_block_add() with an error keep the RAM list locked,
+// so that the next RAMBlock hangs QEMU; a refused backend must not do that.
+//
+// Engines: gmem
+// Include: system/physmem.c system/gmem-ram.h
+// Hook: named system/physmem.c 1
+// Hook: detach system/physmem.c 1
+// Hook: reclaim system/physmem.c 1
+// Hook: unlock_no_kvm system/physmem.c 1
+// Hook: unlock_no_discard system/physmem.c 1
+
+@named@
+position p;
+@@
+void qemu_ram_set_idstr(...)
+{
+<...
+pstrcat@p(new_block->idstr, sizeof(new_block->idstr), name);
++ gmem_ram_block_named(new_block);
+...>
+}
+
+@detach@
+position p;
+@@
+void qemu_ram_free@p(...)
+{
++    gmem_ram_block_detach(block);
+...
+}
+
+@reclaim@
+position p;
+@@
+void reclaim_ramblock@p(...)
+{
++    gmem_ram_block_reclaim(block);
+...
+}
+
+@unlock_no_kvm@
+position p;
+@@
+error_setg(errp, "cannot set up private guest memory for %s: KVM required", ...);
++ qemu_mutex_unlock_ramlist();
+goto@p out_free;
+
+@unlock_no_discard@
+position p;
+@@
+error_append_hint@p(errp, "Are you using assigned devices?\n");
++ qemu_mutex_unlock_ramlist();
