@@ -1,0 +1,212 @@
+/*
+ * gmem in the monitor: events, at a rate that no guest decides
+ *
+ * The engine observes on any thread, with a range reserved, and must not wait;
+ * a guest can make it observe as fast as it can exit.  So an observation only
+ * writes itself into its *slot*, one per block and kind, over the one that was
+ * there, and counts.  A bottom half in the main loop sends what the slots hold,
+ * each at most once in a second, and tells with it how many observations it
+ * stands for.  The first one of a quiet slot goes out at once.
+ *
+ * The lock guards the list of slots and their contents.  It is a leaf, and held
+ * for moments only.
+ *
+ * SPDX-License-Identifier: GPL-2.0-or-later
+ */
+
+#include "qemu/osdep.h"
+#include "qemu/lockable.h"
+#include "qemu/main-loop.h"
+#include "qemu/timer.h"
+#include "qapi/qapi-events-gmem.h"
+#include "gmem-qmp.h"
+
+#define EVENT_INTERVAL_NS NANOSECONDS_PER_SECOND
+
+typedef enum GmemEventKind {
+    GMEM_EVENT_STALLED,
+    GMEM_EVENT_DENIED,
+    GMEM_EVENT_BROKEN,
+} GmemEventKind;
+
+/* What is known of one block and kind since the last event about it */
+typedef struct GmemEventSlot {
+    GmemEventKind kind;
+    char *id;
+    uint64_t offset;
+    uint64_t size;
+    char *text;             /* holder, who or why; may be NULL */
+    uint64_t count;         /* 0: nothing to send */
+    int64_t due_ns;         /* no event before this */
+    QTAILQ_ENTRY(GmemEventSlot) next;
+} GmemEventSlot;
+
+static struct {
+    QemuMutex lock;
+    QTAILQ_HEAD(, GmemEventSlot) slots;
+    QEMUTimer *timer;       /* the main thread's; made when first needed */
+} events;
+
+static void send_due_events(void *opaque);
+
+static int64_t now_ns(void)
+{
+    return qemu_clock_get_ns(QEMU_CLOCK_REALTIME);
+}
+
+static void slot_free(GmemEventSlot *slot)
+{
+    g_free(slot->id);
+    g_free(slot->text);
+    g_free(slot);
+}
+
+/* Locked.  There are few slots: only those of the last second are kept. */
+static GmemEventSlot *slot_get(GmemEventKind kind, const char *id)
+{
+    GmemEventSlot *slot;
+
+    QTAILQ_FOREACH(slot, &events.slots, next) {
+        if (slot->kind == kind && g_str_equal(slot->id, id)) {
+            return slot;
+        }
+    }
+    slot = g_new0(GmemEventSlot, 1);
+    slot->kind = kind;
+    slot->id = g_strdup(id);
+    QTAILQ_INSERT_TAIL(&events.slots, slot, next);
+    return slot;
+}
+
+/* Any thread */
+static void observe(GmemEventKind kind, GmemBlock *block, uint64_t offset,
+                    uint64_t size, const char *text)
+{
+    bool wake;
+
+    WITH_QEMU_LOCK_GUARD(&events.lock) {
+        GmemEventSlot *slot = slot_get(kind, gmem_block_id(block));
+
+        /* a slot with contents has its bottom half or timer already */
+        wake = !slot->count++;
+        slot->offset = offset;
+        slot->size = size;
+        g_free(slot->text);
+        slot->text = g_strdup(text);
+    }
+    if (wake) {
+        aio_bh_schedule_oneshot(qemu_get_aio_context(), send_due_events, NULL);
+    }
+}
+
+static void observe_stalled(GmemBlock *block, uint64_t offset, uint64_t size,
+                            const char *holder)
+{
+    observe(GMEM_EVENT_STALLED, block, offset, size, holder);
+}
+
+static void observe_denied(GmemBlock *block, uint64_t offset, uint64_t size,
+                           const char *who)
+{
+    observe(GMEM_EVENT_DENIED, block, offset, size, who);
+}
+
+static void observe_broken(GmemBlock *block, const char *why)
+{
+    observe(GMEM_EVENT_BROKEN, block, 0, 0, why);
+}
+
+/* Not locked: sending takes the monitor's lock */
+static void send_event(const GmemEventSlot *event)
+{
+    const char *text = event->text ?: "unknown";
+
+    switch (event->kind) {
+    case GMEM_EVENT_STALLED:
+        qapi_event_send_gmem_conversion_stalled(event->id, event->offset,
+                                                event->size, event->text,
+                                                event->count);
+        break;
+    case GMEM_EVENT_DENIED:
+        qapi_event_send_gmem_access_denied(event->id, event->offset,
+                                           event->size, text, event->count);
+        break;
+    case GMEM_EVENT_BROKEN:
+        qapi_event_send_gmem_broken(event->id, text);
+        break;
+    }
+}
+
+/* Locked.  Moves what the slot holds to a new one, which the caller frees. */
+static GmemEventSlot *slot_take(GmemEventSlot *slot, int64_t now)
+{
+    GmemEventSlot *event = g_new0(GmemEventSlot, 1);
+
+    *event = *slot;
+    event->id = g_strdup(slot->id);
+    slot->text = NULL;
+    slot->count = 0;
+    slot->due_ns = now + EVENT_INTERVAL_NS;
+    return event;
+}
+
+/*
+ * Locked.  The first event that is due, or NULL; then *next_ns is when the
+ * next slot wants to be looked at again (INT64_MAX: none does).  A slot that
+ * stayed empty for the whole interval is forgotten.
+ */
+static GmemEventSlot *next_event(int64_t now, int64_t *next_ns)
+{
+    GmemEventSlot *slot, *tmp;
+
+    *next_ns = INT64_MAX;
+    QTAILQ_FOREACH_SAFE(slot, &events.slots, next, tmp) {
+        if (slot->due_ns > now) {
+            *next_ns = MIN(*next_ns, slot->due_ns);
+        } else if (slot->count) {
+            return slot_take(slot, now);
+        } else {
+            QTAILQ_REMOVE(&events.slots, slot, next);
+            slot_free(slot);
+        }
+    }
+    return NULL;
+}
+
+/* Main loop: bottom half and timer */
+static void send_due_events(void *opaque)
+{
+    int64_t now = now_ns(), next_ns;
+    GmemEventSlot *event;
+
+    do {
+        WITH_QEMU_LOCK_GUARD(&events.lock) {
+            event = next_event(now, &next_ns);
+        }
+        if (event) {
+            send_event(event);
+            slot_free(event);
+        }
+    } while (event);
+
+    if (next_ns != INT64_MAX) {
+        if (!events.timer) {
+            events.timer = timer_new_ns(QEMU_CLOCK_REALTIME, send_due_events,
+                                        NULL);
+        }
+        timer_mod_ns(events.timer, next_ns);
+    }
+}
+
+static const GmemObserver observer = {
+    .stalled = observe_stalled,
+    .denied = observe_denied,
+    .broken = observe_broken,
+};
+
+void gmem_events_init(void)
+{
+    qemu_mutex_init(&events.lock);
+    QTAILQ_INIT(&events.slots);
+    gmem_set_observer(&observer);
+}
