@@ -20,6 +20,7 @@ from . import LayerError, cache_dir
 from .insertions import ENGINES, MAX_HOOK_LINES
 
 HIT = "GMEM-HIT"
+SPATCH_SECONDS = 600        # a careless '...' can take for ever
 RULE = re.compile(r"^@\s*(\w+)\b[^@]*@(.*?)^@@$(.*?)(?=^@|\Z)", re.M | re.S)
 
 
@@ -124,7 +125,13 @@ def _spatch(patch: Patch, text: str, target: str, macros: list) -> tuple:
             one = Path(tmp) / "macros.h"
             one.write_text("\n".join(m.read_text() for m in macros))
             cmd += ["--macro-file", one]
-        run = subprocess.run(cmd, capture_output=True, text=True)
+        try:
+            run = subprocess.run(cmd, capture_output=True, text=True,
+                                 timeout=SPATCH_SECONDS)
+        except subprocess.TimeoutExpired:
+            raise LayerError(f"{patch.path.name}: spatch does not end on "
+                             f"{target} (stopped after {SPATCH_SECONDS} s)"
+                             ) from None
         log = run.stdout + run.stderr
         if "Py.find_library" in log:
             raise LayerError("spatch finds no Python library, which it needs "
