@@ -20,6 +20,7 @@
 #include "system/ramblock.h"
 #include "exec/ramlist.h"
 #include "system/runstate.h"
+#include "system/gmem-ram.h"
 #include "gmem-qmp.h"
 
 /* Vendors whose conversions destroy what the page held */
@@ -27,24 +28,13 @@ static const char *const destroying_guests[] = {
     "sev-snp-guest", "tdx-guest",
 };
 
-/*
- * RAM that no device and no machine has taken yet has no idstr; its region has
- * the name that it was created with.
- */
-static bool is_called(RAMBlock *rb, const char *id)
-{
-    const char *idstr = qemu_ram_get_idstr(rb);
-
-    return g_str_equal(*idstr ? idstr : memory_region_name(rb->mr), id);
-}
-
 /* Under RCU; with the BQL the RAMBlock stays afterwards too */
 static RAMBlock *find_ram(GmemBlock *block)
 {
     RAMBlock *rb;
 
     RAMBLOCK_FOREACH(rb) {
-        if (is_called(rb, gmem_block_id(block))) {
+        if (gmem_from_ramblock(rb) == block) {
             return rb;
         }
     }
