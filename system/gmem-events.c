@@ -19,6 +19,7 @@
 #include "qemu/main-loop.h"
 #include "qemu/timer.h"
 #include "qapi/qapi-events-gmem.h"
+#include "gmem/trace.h"
 #include "gmem-qmp.h"
 
 #define EVENT_INTERVAL_NS NANOSECONDS_PER_SECOND
@@ -28,6 +29,12 @@ typedef enum GmemEventKind {
     GMEM_EVENT_DENIED,
     GMEM_EVENT_BROKEN,
 } GmemEventKind;
+
+static const char *const kind_names[] = {
+    [GMEM_EVENT_STALLED] = "stalled",
+    [GMEM_EVENT_DENIED] = "denied",
+    [GMEM_EVENT_BROKEN] = "broken",
+};
 
 /* What is known of one block and kind since the last event about it */
 typedef struct GmemEventSlot {
@@ -121,6 +128,7 @@ static void send_event(const GmemEventSlot *event)
 {
     const char *text = event->text ?: "unknown";
 
+    trace_gmem_events_send(kind_names[event->kind], event->id, event->count);
     switch (event->kind) {
     case GMEM_EVENT_STALLED:
         qapi_event_send_gmem_conversion_stalled(event->id, event->offset,

@@ -25,6 +25,7 @@
 #include "qapi/error.h"
 #include "qapi/qapi-commands-gmem.h"
 #include "qapi/qapi-events-gmem.h"
+#include "gmem/trace.h"
 #include "gmem-qmp.h"
 
 /* A step: some milliseconds of kernel work, and small against any VM */
@@ -210,6 +211,7 @@ static bool job_step(GmemJob *job, uint64_t offset, uint64_t size)
     };
     int ret = gmem_convert_request(&req);
 
+    trace_gmem_qmp_convert_step(job->number, offset, size, ret);
     if (ret) {
         job->error = step_error(job, &req, ret);
     }
@@ -251,6 +253,7 @@ static void job_ended(void *opaque, int ret)
     GmemConversionInfo *info = job_info(job, true);
     Coroutine *waiter = job->waiter;
 
+    trace_gmem_qmp_convert_end(job->number, info->converted, info->error ?: "");
     QTAILQ_REMOVE(&jobs, job, next);
     nr_jobs--;
     qapi_event_send_gmem_convert_completed(info);
@@ -320,6 +323,9 @@ static GmemJob *job_new(GmemBlock *block, uint64_t offset, uint64_t size,
     job->timeout_ms = timeout_ms;
     QTAILQ_INSERT_TAIL(&jobs, job, next);
     nr_jobs++;
+    trace_gmem_qmp_convert_start(job->number, gmem_block_id(block), offset,
+                                 size, GmemState_str(gmem_qmp_state(to)),
+                                 timeout_ms);
     return job;
 }
 
