@@ -2,7 +2,7 @@
  * gmem in the monitor: conversions and events, over the real engine
  *
  *  1. gmem-convert: all of a range, a part, busy pages, the shared-limit,
- *     a broken block
+ *     a broken block, a holder that needs the main loop, one that does not let go
  *  2. without waiting: progress, cancelling, the most at once, the same range
  *     twice, a block that goes away
  *  3. events: one for a flood, and none is lost from the count
@@ -12,6 +12,7 @@
 
 #include "qemu/osdep.h"
 #include "qemu/atomic.h"
+#include "qemu/main-loop.h"
 #include "qemu/units.h"
 #include "system/gmem-internal.h"
 #include "gmem-qmp-fixture.h"
@@ -19,6 +20,11 @@
 #define BLOCK_SIZE (160 * MiB)      /* two steps of gmem-convert and a half */
 #define STEP (64 * MiB)
 #define PAGE 4096
+
+static bool stalled_told(void *opaque)
+{
+    return fixture_events("GMEM_CONVERSION_STALLED") == 1;
+}
 
 /* ---- 1. gmem-convert ---- */
 
@@ -65,11 +71,10 @@ static void test_convert_busy(void)
     fake_kernel.fail_from = 1;
     fake_kernel.fail_with = -EAGAIN;
     info = fixture_convert(&args, &error_abort);
-    fixture_poll();
     g_assert_cmpuint(info->converted, ==, 0);
     g_assert_nonnull(strstr(info->error, "still busy after 5 ms"));
     g_assert_nonnull(strstr(info->error, "0x100000"));
-    g_assert_cmpuint(fixture_events("GMEM_CONVERSION_STALLED"), ==, 1);
+    fixture_poll_until(stalled_told, NULL);
     stalled = fixture_last_event("GMEM_CONVERSION_STALLED");
     g_assert_cmpstr(qdict_get_str(stalled, "id"), ==, "ram0");
     g_assert_cmpint(qdict_get_int(stalled, "offset"), ==, MiB);
@@ -109,6 +114,77 @@ static void test_convert_broken(void)
     g_assert_cmpuint(fixture_events("GMEM_BROKEN"), ==, 1);
     g_assert_cmpstr(qdict_get_str(fixture_last_event("GMEM_BROKEN"), "reason"),
                     ==, "test");
+    fixture_drop(block);
+}
+
+/*
+ * A holder whose begin() needs the main loop, as one that takes the BQL does.
+ * A command that kept the main loop from running would never get past it.
+ */
+typedef struct LoopHolder {
+    GmemHolder parent;
+    QemuSemaphore ran;
+} LoopHolder;
+
+static void loop_ran(void *opaque)
+{
+    qemu_sem_post(&((LoopHolder *)opaque)->ran);
+}
+
+static int loop_begin(GmemHolder *holder, uint64_t offset, uint64_t size,
+                      int64_t deadline_ns)
+{
+    LoopHolder *loop = container_of(holder, LoopHolder, parent);
+
+    aio_bh_schedule_oneshot(qemu_get_aio_context(), loop_ran, loop);
+    return qemu_sem_timedwait(&loop->ran, 60000) ? -EAGAIN : 0;
+}
+
+static void loop_end(GmemHolder *holder, uint64_t offset, uint64_t size,
+                     GmemPageState state)
+{
+}
+
+static void test_convert_holder(void)
+{
+    static const GmemHolderOps ops = { .begin = loop_begin, .end = loop_end };
+    GmemBlock *block = fixture_block("ram0", BLOCK_SIZE);
+    LoopHolder holder = { .parent = { .ops = &ops, .name = "loop" } };
+
+    qemu_sem_init(&holder.ran, 0);
+    gmem_holder_add(block, &holder.parent);
+    fixture_convert_ok(0, BLOCK_SIZE, GMEM_STATE_PRIVATE);
+    gmem_holder_remove(&holder.parent);
+    qemu_sem_destroy(&holder.ran);
+    fixture_drop(block);
+}
+
+/* Who does not let go is named, in the answer and in the event */
+static int stubborn_begin(GmemHolder *holder, uint64_t offset, uint64_t size,
+                          int64_t deadline_ns)
+{
+    return -EAGAIN;
+}
+
+static void test_convert_stubborn_holder(void)
+{
+    static const GmemHolderOps ops = {
+        .begin = stubborn_begin, .end = loop_end,
+    };
+    GmemBlock *block = fixture_block("ram0", BLOCK_SIZE);
+    GmemHolder holder = { .ops = &ops, .name = "stubborn" };
+    ConvertArgs args = { "ram0", 0, PAGE, .has_timeout = true, .timeout = 5 };
+    g_autoptr(GmemConversionInfo) info = NULL;
+    QDict *stalled;
+
+    gmem_holder_add(block, &holder);
+    info = fixture_convert(&args, &error_abort);
+    g_assert_nonnull(strstr(info->error, "used by stubborn"));
+    /* an earlier test's event about a block of this name may delay it */
+    fixture_poll_until(stalled_told, NULL);
+    stalled = fixture_last_event("GMEM_CONVERSION_STALLED");
+    g_assert_cmpstr(qdict_get_str(stalled, "holder"), ==, "stubborn");
+    gmem_holder_remove(&holder);
     fixture_drop(block);
 }
 
@@ -288,6 +364,8 @@ int main(int argc, char **argv)
     g_test_add_func("/gmem-qmp/convert/busy", test_convert_busy);
     g_test_add_func("/gmem-qmp/convert/limit", test_convert_limit);
     g_test_add_func("/gmem-qmp/convert/broken", test_convert_broken);
+    g_test_add_func("/gmem-qmp/convert/holder", test_convert_holder);
+    g_test_add_func("/gmem-qmp/convert/stubborn", test_convert_stubborn_holder);
     g_test_add_func("/gmem-qmp/job/cancel", test_progress_and_cancel);
     g_test_add_func("/gmem-qmp/job/most", test_most_at_once);
     g_test_add_func("/gmem-qmp/job/same-range", test_same_range);
