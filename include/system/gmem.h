@@ -170,7 +170,10 @@ typedef struct GmemBlockStats {
 
 /**
  * GmemObserver: who wants to hear of what goes wrong (the QMP layer).
- * Called without engine locks but with the range reserved; must not wait.
+ * Called without engine locks, in the thread concerned, @stalled and @broken with the
+ * range reserved or queued for; must not wait, convert, or call holders.
+ * @stalled comes once per request that ends in -EAGAIN; @holder is NULL where the
+ * kernel did not say who keeps the page.
  */
 typedef struct GmemObserver {
     void (*stalled)(GmemBlock *block, uint64_t offset, uint64_t size,
@@ -271,20 +274,27 @@ void gmem_access_end(GmemBlock *block, uint64_t offset, uint64_t size);
 void gmem_holder_add(GmemBlock *block, GmemHolder *holder);
 /*
  * Calls ops->end(SHARED) for every run of the range that is shared and not
- * converting.  A conversion that starts meanwhile calls begin after it: holders keep a lock
- * of their own in both, and gmem_block_range_is() tells them, under that lock, whether the
- * run is still theirs to take.
+ * converting.  A conversion of pages that this is giving to the holder just now waits
+ * with its begin() until that end() is back, so the two never overlap; what is
+ * converting already is left out, and the conversion's own end() gives it to the holder
+ * if it comes out shared.  Not to be called twice at a time for one holder and range.
  */
 void gmem_holder_replay_shared(GmemHolder *holder, uint64_t offset,
                                uint64_t size);
-/* Leave.  Returns when no call into the holder is running (never the caller's own). */
+/*
+ * Leave: no call comes any more, not even the end() to a begin() that was.  Returns when
+ * no call into the holder is running; the calls that the caller itself is inside of do
+ * not count, so a holder may remove itself, or another, from begin() or end().  The
+ * caller must not hold a lock that this holder's own begin() or end() takes: one that
+ * takes the BQL is removed without it.
+ */
 void gmem_holder_remove(GmemHolder *holder);
 
 /* ---- conversions (system/gmem-convert.c) ---- */
 
 /*
- * Run one conversion.  Returns 0; -EINVAL (bad range, mode none, shared-limit,
- * broken block: nothing changed); -EAGAIN (still busy at the timeout: nothing changed);
+ * Run one conversion.  Returns 0; -EINVAL (bad range, to private in
+ * mode none, shared-limit, broken or retired block: nothing changed); -EAGAIN (still busy at the timeout: nothing changed);
  * -EINTR (kicked: nothing changed, ask again); -EIO (the kernel failed and it was undone, or the block
  * broke).  May sleep.  Never call it with the BQL or a holder's lock held.
  */
