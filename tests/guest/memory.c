@@ -137,7 +137,7 @@ uint64_t high_end(void)
 bool is_ram(uint64_t gpa)
 {
     /* Physical RAM under these is hidden by VGA and the PAM registers. */
-    if (gpa >= 0xa0000 && gpa < PAM_END) {
+    if (gpa >= VGA_WINDOW && gpa < PAM_END) {
         return false;
     }
     for (unsigned i = 0; i < nr_ram; i++) {
@@ -146,6 +146,15 @@ bool is_ram(uint64_t gpa)
         }
     }
     return false;
+}
+
+/* Text mode, where the firmware left any VGA, has nothing at 0xa0000. */
+bool vga_is_ram(void)
+{
+    volatile uint64_t *p = (void *)VGA_WINDOW;
+
+    *p = 0x0ddba11c0ffee;
+    return *p == 0x0ddba11c0ffee;
 }
 
 bool is_mapped(uint64_t gpa, uint64_t size)

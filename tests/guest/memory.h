@@ -16,6 +16,7 @@
 
 #define CONVERTIBLE (4 * MiB)
 #define GIB4        (4 * GiB)
+#define VGA_WINDOW  0xa0000UL
 #define MAX_RAM     8
 
 /* Take over the memory map; after smp_init() would be too late. */
@@ -28,6 +29,8 @@ uint64_t low_end(void);
 /* End of RAM above 4 GiB; 4 GiB if there is none. */
 uint64_t high_end(void);
 bool is_ram(uint64_t gpa);
+/* Is the VGA window RAM here? Writes to it; it is where VGA and SMM are off. */
+bool vga_is_ram(void);
 /* Can the guest reach [gpa, gpa + size) through its page tables? */
 bool is_mapped(uint64_t gpa, uint64_t size);
 /* The area the tests use: base= and size=, with @size as the default. */

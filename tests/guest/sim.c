@@ -44,6 +44,9 @@ static bool convertible(uint64_t gpa)
     if (gpa >= PAM_BASE && gpa < PAM_END) {
         return pam_present() && pam_get(gpa) == PAM_RW;
     }
+    if (gpa >= VGA_WINDOW && gpa < PAM_BASE) {
+        return vga_is_ram();
+    }
     return is_ram(gpa);
 }
 
