@@ -72,11 +72,12 @@ static void draw_map(GString *text, GmemBlock *block)
     g_string_append_c(text, '\n');
 }
 
-static void print_size(GString *text, const char *what, uint64_t bytes)
+/* The size, and what follows it */
+static void print_size(GString *text, uint64_t bytes, const char *then)
 {
     g_autofree char *size = size_to_str(bytes);
 
-    g_string_append_printf(text, "%s %s", size, what);
+    g_string_append_printf(text, "%s%s", size, then);
 }
 
 static void print_header(GString *text, const GmemBlockInfo *info)
@@ -86,9 +87,9 @@ static void print_header(GString *text, const GmemBlockInfo *info)
     g_string_append_printf(text, "%s: mode %s%s, ", info->id,
                            GmemMode_str(info->mode),
                            info->broken ? ", BROKEN" : "");
-    print_size(text, "of which ", info->size);
-    print_size(text, "shared and ", info->shared);
-    print_size(text, "private", info->q_private);
+    print_size(text, info->size, " of which ");
+    print_size(text, info->shared, " shared and ");
+    print_size(text, info->q_private, " private");
     g_string_append_printf(text, " (%.1f %%)\n", percent);
 }
 
@@ -96,9 +97,9 @@ static void print_counters(GString *text, const GmemBlockInfo *info)
 {
     g_string_append_printf(text, "  to private: %" PRIu64 " (",
                            info->to_private->conversions);
-    print_size(text, "), to shared: ", info->to_private->bytes);
+    print_size(text, info->to_private->bytes, "), to shared: ");
     g_string_append_printf(text, "%" PRIu64 " (", info->to_shared->conversions);
-    print_size(text, ")", info->to_shared->bytes);
+    print_size(text, info->to_shared->bytes, ")");
     g_string_append_printf(text, ", failed: %" PRIu64, info->failures);
     if (info->last_error) {
         g_string_append_printf(text, " (last: %s)", info->last_error);
@@ -114,8 +115,12 @@ static void print_block(GString *text, const GmemBlockInfo *info)
     print_header(text, info);
     print_counters(text, info);
     if (block) {
+        g_autoptr(GString) places = g_string_new(NULL);
         g_autofree char *cell = size_to_str(cell_size(info->size));
 
+        gmem_qmp_host_places(block, places);
+        g_string_append_printf(text, "  guest addresses: %s\n",
+                               places->len ? places->str : "none");
         g_string_append_printf(text, "  each character is %s\n", cell);
         draw_map(text, block);
         gmem_block_unref(block);
@@ -127,8 +132,8 @@ static void print_conversion(GString *text, const GmemConversionInfo *info)
     g_string_append_printf(text, "conversion %" PRIu64 " of %s at 0x%" PRIx64
                            " to %s: ", info->conversion, info->id,
                            info->offset, GmemState_str(info->state));
-    print_size(text, "of ", info->converted);
-    print_size(text, "done\n", info->size);
+    print_size(text, info->converted, " of ");
+    print_size(text, info->size, " done\n");
 }
 
 HumanReadableText *qmp_x_query_gmem(Error **errp)

@@ -15,6 +15,7 @@
 #include "hw/boards.h"
 #include "monitor/monitor.h"
 #include "qapi/qapi-commands-gmem.h"
+#include "system/address-spaces.h"
 #include "system/confidential-guest-support.h"
 #include "system/memory.h"
 #include "system/ramblock.h"
@@ -27,6 +28,9 @@
 static const char *const destroying_guests[] = {
     "sev-snp-guest", "tdx-guest",
 };
+
+/* Of RAM cut by PAM and option ROMs there are a few; more would hide the map */
+#define PRINTED_PLACES 8
 
 /* Under RCU; with the BQL the RAMBlock stays afterwards too */
 static RAMBlock *find_ram(GmemBlock *block)
@@ -85,6 +89,67 @@ void gmem_qmp_host_info(GmemBlock *block, GmemBlockInfo *info)
     /* NULL, and so absent, for what is on its way out of the tree */
     info->qom_path = object_get_canonical_path(owner ?: OBJECT(rb->mr));
     fill_allocated(block, rb, info);
+}
+
+/* A piece of guest-physical memory that shows a block without a gap */
+typedef struct GmemPlace {
+    RAMBlock *rb;
+    uint64_t gpa;
+    uint64_t offset;
+    uint64_t size;
+    unsigned int nr;
+    GString *text;
+} GmemPlace;
+
+static void place_print(GmemPlace *place)
+{
+    if (place->size && ++place->nr <= PRINTED_PLACES) {
+        g_string_append_printf(place->text, "%s0x%" PRIx64 "-0x%" PRIx64
+                               " (offset 0x%" PRIx64 ")",
+                               place->nr > 1 ? ", " : "", place->gpa,
+                               place->gpa + place->size - 1, place->offset);
+    }
+    place->size = 0;
+}
+
+/* Neighbours are one place: PAM cuts RAM that is contiguous for the guest */
+static bool place_add(Int128 start, Int128 len, const MemoryRegion *mr,
+                      hwaddr offset, void *opaque)
+{
+    GmemPlace *place = opaque;
+    uint64_t gpa = int128_getlo(start);
+
+    if (mr->ram_block != place->rb) {
+        return false;
+    }
+    if (place->size && gpa == place->gpa + place->size &&
+        offset == place->offset + place->size) {
+        place->size += int128_getlo(len);
+        return false;
+    }
+    place_print(place);
+    place->gpa = gpa;
+    place->offset = offset;
+    place->size = int128_getlo(len);
+    return false;
+}
+
+void gmem_qmp_host_places(GmemBlock *block, GString *text)
+{
+    GmemPlace place = { .text = text };
+
+    RCU_READ_LOCK_GUARD();
+    place.rb = find_ram(block);
+    if (!place.rb) {
+        return;
+    }
+    flatview_for_each_range(address_space_to_flatview(&address_space_memory),
+                            place_add, &place);
+    place_print(&place);
+    if (place.nr > PRINTED_PLACES) {
+        g_string_append_printf(text, " and %u more",
+                               place.nr - PRINTED_PLACES);
+    }
 }
 
 bool gmem_qmp_host_may_convert(Error **errp)

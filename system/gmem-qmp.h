@@ -34,6 +34,8 @@ GmemState gmem_qmp_state(GmemPageState state);
 
 /* Fills in what the engine does not know: qom-path and allocated memory */
 void gmem_qmp_host_info(GmemBlock *block, GmemBlockInfo *info);
+/* Appends where in the guest's memory the block is, or nothing where it is not */
+void gmem_qmp_host_places(GmemBlock *block, GString *text);
 /* False with the reason when converting would destroy a guest's data */
 bool gmem_qmp_host_may_convert(Error **errp);
 

@@ -146,6 +146,7 @@ static void test_info(void)
 
     g_assert_nonnull(strstr(text, "ram0: mode none, 64 MiB of which 64 MiB"));
     g_assert_nonnull(strstr(text, "0x000000000000 ........"));
+    g_assert_nonnull(strstr(text, "guest addresses: 0x0-"));
     g_assert_nonnull(strstr(stats, "shared"));
     qtest_quit(qts);
 }

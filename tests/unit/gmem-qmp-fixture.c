@@ -32,6 +32,11 @@ void gmem_qmp_host_info(GmemBlock *block, GmemBlockInfo *info)
     info->qom_path = g_strdup_printf("/objects/%s", gmem_block_id(block));
 }
 
+void gmem_qmp_host_places(GmemBlock *block, GString *text)
+{
+    g_string_append(text, "0x100000");
+}
+
 bool gmem_qmp_host_may_convert(Error **errp)
 {
     if (fake_destroying_guest) {

@@ -229,7 +229,11 @@ static void test_picture(void)
         "................................\n"
         "  0x000000c00000 ................................"
         "................................\n"));
-    g_assert_nonnull(strstr(text->human_readable_text, "(25.0 %)"));
+    g_assert_nonnull(strstr(text->human_readable_text,
+        "ram0: mode split, 16 MiB of which 12 MiB shared and 4 MiB private"
+        " (25.0 %)\n"
+        "  to private: 2 (4 MiB), to shared: 0 (0 B), failed: 0,"
+        " denied accesses: 0\n"));
     fixture_drop(block);
 }
 
