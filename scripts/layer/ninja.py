@@ -18,7 +18,8 @@ def run(where: Path, targets: list, log: Path, env: dict) -> None:
     if os.environ.get("GMEM_JOBS"):
         cmd += ["-j", os.environ["GMEM_JOBS"]]
     env = dict(env, NINJA_STATUS="[%f/%t] ")
-    started, shown, tail = time.monotonic(), -STEP, []
+    started = last = time.monotonic()
+    shown, tail = -STEP, []
     with log.open("w") as out, subprocess.Popen(
             cmd, env=env, stdout=subprocess.PIPE, stderr=subprocess.STDOUT,
             stdin=subprocess.DEVNULL, text=True, errors="replace") as child:
@@ -27,9 +28,10 @@ def run(where: Path, targets: list, log: Path, env: dict) -> None:
             tail = (tail + [line])[-400:]
             m = re.match(r"\[(\d+)/(\d+)\]", line)
             done = 100 * int(m[1]) // int(m[2]) if m else -1
-            if done >= shown + STEP:
-                shown = done - done % STEP
-                say(f"{shown:3d} %  ({m[1]}/{m[2]}, "
+            if done >= shown + STEP or (
+                    m and time.monotonic() - last > 60):
+                shown, last = done - done % STEP, time.monotonic()
+                say(f"{done:3d} %  ({m[1]}/{m[2]}, "
                     f"{time.monotonic() - started:.0f} s)")
     if child.returncode:
         raise LayerError(f"the build failed (whole log: {log}):\n"

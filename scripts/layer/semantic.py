@@ -13,7 +13,7 @@ import re
 import subprocess
 import tempfile
 import time
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from . import LayerError, cache_dir
@@ -42,9 +42,13 @@ def _directives(path: Path, text: str):
             yield m.group(1), m.group(2).split()
 
 
+def _code(text: str) -> str:
+    return re.sub(r"^//.*$", "", text, flags=re.M)
+
+
 def _rules(path: Path, text: str) -> dict:
     """name -> lines added, of every rule that changes code."""
-    code = re.sub(r"^//.*$", "", text, flags=re.M)
+    code = _code(text)
     rules = {}
     for name, head, body in RULE.findall(code):
         if name in ("script", "initialize", "finalize"):
@@ -100,7 +104,7 @@ def _instrumented(patch: Patch) -> str:
     for rule in patch.added:
         out.append(f"@script:python@\np << {rule}.p;\n@@\n"
                    f"for x in p: print('{HIT}', '{rule}', x.line, x.column, "
-                   "flush=True)\n")
+                   "x.file, flush=True)\n")
     return "\n".join(out)
 
 
@@ -108,7 +112,7 @@ def _spatch(patch: Patch, text: str, target: str, macros: list) -> tuple:
     """(new text, spatch's report), from the cache when nothing changed."""
     script = _instrumented(patch)
     key = hashlib.sha256("\0".join(
-        ["2", script, text] + [m.read_text() for m in macros]).encode())
+        ["3", script, text] + [m.read_text() for m in macros]).encode())
     stored = cache_dir() / "woven" / key.hexdigest()
     if stored.is_file():
         os.utime(stored)        # forget_unused() goes by the time
@@ -168,14 +172,25 @@ def forget_unused(days: int = 14) -> None:
             path.unlink(missing_ok=True)
 
 
+def alone(patch: Patch, rule: str) -> Patch:
+    """One rule by itself, as a patch of its own; for tests."""
+    text = next(m.group(0) for m in RULE.finditer(_code(patch.text))
+                if m.group(1) == rule)
+    return replace(patch, text=text, added={rule: patch.added[rule]})
+
+
 def hits(patch: Patch, text: str, target: str, macros: list) -> tuple:
-    """(text after the patch, rule -> set of the (line, column) it hit)."""
+    """(text after the patch, rule -> set of (line, column, file) that it hit).
+
+    A function that an earlier rule has changed is read again from a file of its
+    own, and counts its lines from there.
+    """
     new, log = _spatch(patch, text, target, macros)
     found = {rule: set() for rule in patch.added}
     for line in log.splitlines():
         if line.startswith(HIT + " "):
-            _, rule, row, col = line.split()
-            found[rule].add((int(row), int(col)))
+            _, rule, row, col, where = line.split()
+            found[rule].add((int(row), int(col), where))
     return new, found
 
 
@@ -184,12 +199,13 @@ def apply(patch: Patch, text: str, target: str, version: str,
     """text of target after the patch; LayerError names a rule that missed."""
     new, places = hits(patch, text, target, macros)
     expected = patch.hooks[target]
-    for rule, found in places.items():
-        want = expected.get(rule, 0)
-        if len(found) != want:
-            raise LayerError(f"{patch.path.name}: rule '{rule}' applies "
-                             f"{len(found)} times to {target} of base "
-                             f"{version}, expected {want}")
+    missed = [f"rule '{rule}' applies {len(found)} times, "
+              f"expected {expected.get(rule, 0)}"
+              for rule, found in places.items()
+              if len(found) != expected.get(rule, 0)]
+    if missed:
+        raise LayerError(f"{patch.path.name} on {target} of base {version}: "
+                         + "; ".join(missed))
     added = _lines_added(text, new)
     want = sum(patch.added[r] * n for r, n in expected.items())
     if added != want:
