@@ -11,6 +11,7 @@
  * 1. once EAGAIN: tried again, and converted
  * 2. EAGAIN from N on: EAGAIN, nothing changed, the holder named when it was one
  * 3. once ENOMEM: EIO from the provider, nothing changed
+ *    and the same when undoing needs a few attempts
  * 4. EAGAIN from N on and a kick: EINTR, nothing changed
  * 5. EIO from N on, so that undoing fails too: the block is broken, and what nobody
  *    knows the state of is refused and held by nobody
@@ -219,6 +220,23 @@ static void test_kicked(void)
     }
 }
 
+/* The kernel is short of memory on the way back too, but not for long */
+static void test_undo_retried(gconstpointer opaque)
+{
+    GmemPageState to = GPOINTER_TO_INT(opaque);
+    unsigned int calls = count_calls(to), n;
+
+    for (n = calls - PROVIDER_CALLS + 2; n <= calls; n++) {
+        Scene s;
+
+        scene_init(&s, to);
+        s.req.timeout_ms = 60000;
+        g_assert_cmpint(scene_run(&s, n, n + 2, -ENOMEM), ==, -EIO);
+        scene_check(&s, false);
+        scene_destroy(&s);
+    }
+}
+
 /* What is not known for sure is neither accessible nor held */
 static void check_nothing_exposed(Scene *s, unsigned int b)
 {
@@ -283,6 +301,10 @@ int main(int argc, char **argv)
                          test_once_failing);
     g_test_add_data_func("/gmem/faults/once-failing/shared", shared,
                          test_once_failing);
+    g_test_add_data_func("/gmem/faults/undo-retried/private", private,
+                         test_undo_retried);
+    g_test_add_data_func("/gmem/faults/undo-retried/shared", shared,
+                         test_undo_retried);
     g_test_add_func("/gmem/faults/kicked", test_kicked);
     g_test_add_data_func("/gmem/faults/undo-failing/private", private,
                          test_undo_failing);

@@ -180,32 +180,39 @@ static void test_bounded(void)
 typedef struct Neighbour {
     GmemMap *map;
     unsigned int nr;
-    unsigned int rounds;
+    gint64 until;
 } Neighbour;
 
 /* Every THREADS-th page is mine, and has to be as I left it */
+static void neighbour_round(Neighbour *n, GmemPageState to)
+{
+    unsigned int page;
+
+    for (page = n->nr; page < 64; page += THREADS) {
+        gmem_map_mark(n->map, page, page + 1, to);
+        gmem_map_flip(n->map, page, page + 1);
+        gmem_map_unmark(n->map, page, page + 1);
+    }
+    for (page = n->nr; page < 64; page += THREADS) {
+        g_assert(gmem_map_range_is(n->map, page, page + 1, to));
+    }
+}
+
 static void *neighbour(void *opaque)
 {
     Neighbour *n = opaque;
-    unsigned int round, page;
 
-    for (round = 0; round < n->rounds; round++) {
-        GmemPageState to = round & 1 ? GMEM_PAGE_PRIVATE : GMEM_PAGE_SHARED;
-
-        for (page = n->nr; page < 64; page += THREADS) {
-            gmem_map_mark(n->map, page, page + 1, to);
-            gmem_map_flip(n->map, page, page + 1);
-            gmem_map_unmark(n->map, page, page + 1);
-        }
-        for (page = n->nr; page < 64; page += THREADS) {
-            g_assert(gmem_map_range_is(n->map, page, page + 1, to));
-        }
+    while (g_get_monotonic_time() < n->until) {
+        neighbour_round(n, GMEM_PAGE_SHARED);
+        neighbour_round(n, GMEM_PAGE_PRIVATE);
     }
+    neighbour_round(n, GMEM_PAGE_SHARED);
     return NULL;
 }
 
 static void test_neighbours(void)
 {
+    gint64 until = g_get_monotonic_time() + G_USEC_PER_SEC;
     Neighbour n[THREADS];
     QemuThread threads[THREADS];
     GmemMap map;
@@ -213,7 +220,7 @@ static void test_neighbours(void)
 
     gmem_map_init(&map, 64, GMEM_PAGE_PRIVATE);
     for (i = 0; i < THREADS; i++) {
-        n[i] = (Neighbour) { &map, i, 20001 };
+        n[i] = (Neighbour) { &map, i, until };
         qemu_thread_create(&threads[i], "neighbour", neighbour, &n[i],
                            QEMU_THREAD_JOINABLE);
     }

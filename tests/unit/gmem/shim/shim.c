@@ -12,14 +12,11 @@
 #include "qemu/main-loop.h"
 #include "qemu/memalign.h"
 
-QemuMutexLockFunc bql_mutex_lock_func = qemu_mutex_lock_impl;
-QemuMutexLockFunc qemu_mutex_lock_func = qemu_mutex_lock_impl;
-QemuMutexTrylockFunc qemu_mutex_trylock_func = qemu_mutex_trylock_impl;
-QemuRecMutexLockFunc qemu_rec_mutex_lock_func = qemu_rec_mutex_lock_impl;
-QemuRecMutexTrylockFunc qemu_rec_mutex_trylock_func =
-    qemu_rec_mutex_trylock_impl;
-QemuCondWaitFunc qemu_cond_wait_func = qemu_cond_wait_impl;
-QemuCondTimedWaitFunc qemu_cond_timedwait_func = qemu_cond_timedwait_impl;
+#define PLAIN(type, function) type function##_func = function##_impl
+
+PLAIN(QemuCondTimedWaitFunc, qemu_cond_timedwait);
+PLAIN(QemuCondWaitFunc, qemu_cond_wait);
+PLAIN(QemuMutexLockFunc, qemu_mutex_lock);
 
 bool mutex_is_bql(QemuMutex *mutex)
 {
