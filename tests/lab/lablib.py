@@ -269,7 +269,8 @@ class Vm:
             line += ['-chardev', f'socket,id=qmp{number},fd={fd}',
                      '-mon', f'chardev=qmp{number},mode=control']
         line += args
-        self.process = subprocess.Popen(cgroup.enter(line) if cgroup else line, pass_fds=fds,
+        line = cgroup.enter(line) if cgroup else line
+        self.process = subprocess.Popen(['setpriv', '--pdeathsig', 'KILL', *line], pass_fds=fds,
                                         stdin=subprocess.DEVNULL, stdout=self.log,
                                         stderr=self.log)
         for _, theirs in pairs:

@@ -166,6 +166,8 @@ class Lab:
         if self.options.verbose:
             print('lab: ' + shlex.join(line), file=sys.stderr)
         self.started = time.monotonic()
+        # However this driver ends, its QEMU ends too
+        line = ['setpriv', '--pdeathsig', 'KILL', *line]
         process = subprocess.Popen(line, pass_fds=list(fds.values()), **kwargs)
         for s in theirs.values():
             s.close()

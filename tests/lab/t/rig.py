@@ -6,14 +6,17 @@
 1. output, errors and exit status come through unchanged, a megabyte too
 2. what the job writes stays in the lab, except in the folder given with --out
 3. a job that hangs ends with the time-out's status and the console's end
+   a driver that is killed leaves no QEMU behind
 4. a kernel warning fails a good job, unless it is allowed; a panic ends the lab at once
 5. what cannot start says why: no QEMU, no kernel source, a kernel of another version,
    a configuration that Kconfig drops
 """
 import hashlib
 import os
+import signal
 import subprocess
 import tempfile
+import time
 
 import consolelog
 from lablib import Tap
@@ -76,6 +79,40 @@ def check_hang(tap, folder):
     tap.ok(os.path.getsize(log), 'the console log is where --log says')
 
 
+def check_killed(tap, folder):
+    """A driver that is asked to end, or shot, takes its QEMU along."""
+    for end in (signal.SIGTERM, signal.SIGKILL):
+        console = os.path.join(folder, f'killed-{end}')
+        mark = f'file,id=mark,path={console}'
+        line = [os.path.join(HERE, 'lab'), 'run', '--mem', '1G', '--qemu-arg=-chardev',
+                f'--qemu-arg={mark}', '--', 'sleep', '1000']
+        with subprocess.Popen(line, stderr=subprocess.DEVNULL) as process:
+            there = wait_until(lambda: running(mark))
+            process.send_signal(end)
+        tap.ok(there and wait_until(lambda: not running(mark)), f'{end.name}: QEMU ends as well')
+
+
+def running(mark):
+    """Whether a QEMU with that word on its command line is alive."""
+    for pid in filter(str.isdigit, os.listdir('/proc')):
+        try:
+            with open(f'/proc/{pid}/cmdline', 'rb') as f:
+                words = f.read().decode(errors='replace').split('\0')
+        except OSError:
+            continue
+        if 'qemu-system' in words[0] and mark in words:
+            return True
+    return False
+
+
+def wait_until(condition):
+    for _ in range(600):
+        if condition():
+            return True
+        time.sleep(0.1)
+    return False
+
+
 def check_kernel_complaints(tap, folder):
     for line in SICK:
         tap.equal(consolelog.complaints([line]), [line], f'seen: {line[12:50]}')
@@ -127,6 +164,7 @@ def main():
         check_streams(tap)
         check_files(tap, folder)
         check_hang(tap, folder)
+        check_killed(tap, folder)
         check_kernel_complaints(tap, folder)
         check_refusals(tap, folder)
         check_dropped(tap, folder)
