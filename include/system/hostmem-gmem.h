@@ -24,7 +24,7 @@
 #define TYPE_MEMORY_BACKEND_GMEM "memory-backend-gmem"
 #define TYPE_SW_PROTECTED_GUEST "sw-protected-guest"
 
-/* ---- the machine (backends/gmem-machine.c) ---- */
+/* ---- the machine (backends/gmem-private.c) ---- */
 
 /*
  * Can the guest of @machine have private memory?  Known once the machine's
@@ -35,6 +35,11 @@ bool gmem_machine_has_private_memory(const MachineState *machine);
 GmemPageState gmem_machine_initial(const MachineState *machine);
 /* What to do when a memory fault of the guest cannot be resolved; any thread */
 GmemOnFault gmem_machine_on_fault(const MachineState *machine);
+/*
+ * The accelerators to use when the user names none: "kvm" for a machine that has
+ * private memory, NULL (QEMU's default) for all others
+ */
+const char *gmem_machine_accelerators(const MachineState *machine);
 /* What the machine's confidential guest is called, for messages; never NULL */
 const char *gmem_machine_guest_name(const MachineState *machine);
 
