@@ -108,6 +108,12 @@ static int sw_protected_kvm_init(ConfidentialGuestSupport *cgs, Error **errp)
     return 0;
 }
 
+/* The VM was made by it; the machine would keep a nameless one */
+static bool sw_protected_can_be_deleted(UserCreatable *uc)
+{
+    return !CONFIDENTIAL_GUEST_SUPPORT(uc)->ready;
+}
+
 static int sw_protected_get_on_fault(Object *obj, Error **errp)
 {
     return SW_PROTECTED_GUEST(obj)->on_fault;
@@ -122,6 +128,7 @@ static void sw_protected_guest_class_init(ObjectClass *oc, const void *data)
 {
     CONFIDENTIAL_GUEST_SUPPORT_CLASS(oc)->kvm_init = sw_protected_kvm_init;
     X86_CONFIDENTIAL_GUEST_CLASS(oc)->kvm_type = sw_protected_kvm_type;
+    USER_CREATABLE_CLASS(oc)->can_be_deleted = sw_protected_can_be_deleted;
 
     object_class_property_add_enum(oc, "on-fault", "GmemOnFault",
                                    &GmemOnFault_lookup,
