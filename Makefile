@@ -34,7 +34,7 @@ $(COMPARE)/layer.json:
 	@./configure --build-dir=$(COMPARE) --gmem-engine=base $(CONFIGURE_ARGS)
 
 compare: $(COMPARE)/layer.json
-	@scripts/build $(COMPARE)
+	@scripts/build $(COMPARE) qemu-system-x86_64
 
 ## make check        set up, build, run a bounded slice of every rig
 check: setup
@@ -62,7 +62,8 @@ bench: setup
 	@tests/bench/run
 
 ## make install      into DESTDIR, beside a distribution's QEMU (/opt/qemu-gmem)
-install: build
+install: $(BUILD)/layer.json
+	@scripts/build $(BUILD) all
 	@DESTDIR=$(DESTDIR) scripts/install $(BUILD)
 
 ## make clean        remove the build directories

@@ -8,6 +8,8 @@
  * current state may hold memory.  A huge page of the shared side is one unit: it
  * can be freed only when all its 4 KiB pages are private, which is looked up and
  * acted on under the commit lock, so that none of them turns shared between.
+ * Until then its private parts are zeroed, so that a page shared again reads the
+ * same whatever backs it.
  * The map tells this apart from a page that is merely about to turn shared:
  * nobody can have written that one yet.
  */
@@ -59,19 +61,34 @@ static bool all_private(GmemBlock *block, uint64_t offset, uint64_t end)
            state == GMEM_PAGE_PRIVATE;
 }
 
-/* Free those huge pages around the range that hold no shared page any more */
-static int free_huge(GmemBlock *block, RAMBlock *rb, uint64_t offset,
-                     uint64_t size)
+/* The huge page at @unit, of which [offset, end) just turned private */
+static int free_huge(GmemBlock *block, RAMBlock *rb, uint64_t unit,
+                     uint64_t offset, uint64_t end)
 {
-    uint64_t unit = rb->page_size;
-    uint64_t end = MIN(ROUND_UP(offset + size, unit), gmem_block_size(block));
+    uint64_t unit_end = MIN(unit + rb->page_size, gmem_block_size(block));
+    int ret;
+
+    gmem_block_commit_lock(block);
+    if (all_private(block, unit, unit_end)) {
+        ret = free_shared(rb, unit, rb->page_size);
+    } else {
+        /* Part of a huge page stays, and is zeroed as if it had been freed */
+        offset = MAX(offset, unit);
+        ret = free_shared(rb, offset, MIN(end, unit_end) - offset);
+    }
+    gmem_block_commit_unlock(block);
+    return ret;
+}
+
+static int free_huge_range(GmemBlock *block, RAMBlock *rb, uint64_t offset,
+                           uint64_t size)
+{
+    uint64_t unit, end = offset + size;
     int ret = 0, err;
 
-    for (offset = QEMU_ALIGN_DOWN(offset, unit); offset < end; offset += unit) {
-        gmem_block_commit_lock(block);
-        err = all_private(block, offset, MIN(offset + unit, end)) ?
-              free_shared(rb, offset, unit) : 0;
-        gmem_block_commit_unlock(block);
+    for (unit = QEMU_ALIGN_DOWN(offset, rb->page_size); unit < end;
+         unit += rb->page_size) {
+        err = free_huge(block, rb, unit, offset, end);
         ret = ret ?: err;
     }
     return ret;
@@ -84,7 +101,7 @@ static int discard_side(GmemBlock *block, RAMBlock *rb, uint64_t offset,
         return punch(rb->guest_memfd, offset, size);
     }
     if (rb->page_size != qemu_real_host_page_size()) {
-        return free_huge(block, rb, offset, size);
+        return free_huge_range(block, rb, offset, size);
     }
     return free_shared(rb, offset, size);
 }

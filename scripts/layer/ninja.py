@@ -12,7 +12,21 @@ from . import LayerError, say
 STEP = 5        # per cent between two lines of progress
 
 
-def run(where: Path, targets: list, log: Path, env: dict) -> None:
+WANTED = re.compile(r"(qemu-system-\w+|qemu-img|tests/gmem/[\w-]+): \w+_LINKER")
+
+
+def wanted(where: Path, env: dict) -> list:
+    """What most people build: emulators, qemu-img, and our own tests."""
+    # First the build's own description, in which a new test may stand.
+    run(where, ["build.ninja"], where.parent / "regenerate.log", env,
+        quiet=True)
+    listed = subprocess.run(["ninja", "-C", where, "-t", "targets", "all"],
+                            capture_output=True, text=True, check=True)
+    return WANTED.findall(listed.stdout) or ["all"]
+
+
+def run(where: Path, targets: list, log: Path, env: dict,
+        quiet: bool = False) -> None:
     """ninja -C where targets; LayerError carries what failed."""
     cmd = ["ninja", "-C", str(where)] + targets
     if os.environ.get("GMEM_JOBS"):
@@ -28,8 +42,8 @@ def run(where: Path, targets: list, log: Path, env: dict) -> None:
             tail = (tail + [line])[-400:]
             m = re.match(r"\[(\d+)/(\d+)\]", line)
             done = 100 * int(m[1]) // int(m[2]) if m else -1
-            if done >= shown + STEP or (
-                    m and time.monotonic() - last > 60):
+            late = m and time.monotonic() - last > 60
+            if not quiet and (done >= shown + STEP or late):
                 shown, last = done - done % STEP, time.monotonic()
                 say(f"{done:3d} %  ({m[1]}/{m[2]}, "
                     f"{time.monotonic() - started:.0f} s)")
