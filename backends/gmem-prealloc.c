@@ -23,6 +23,7 @@
 #include "system/ramblock.h"
 
 #ifdef CONFIG_NUMA
+#include <numa.h>
 #include <numaif.h>
 #endif
 
@@ -52,6 +53,19 @@ static int allocate(int fd, uint64_t offset, uint64_t size)
     return 0;
 }
 
+#ifdef CONFIG_NUMA
+/* policy=preferred may name several nodes; only the newer mode minds them all */
+static int policy_mode(HostMemPolicy policy)
+{
+#ifdef HAVE_NUMA_HAS_PREFERRED_MANY
+    if (policy == HOST_MEM_POLICY_PREFERRED && numa_has_preferred_many() > 0) {
+        return MPOL_PREFERRED_MANY;
+    }
+#endif
+    return policy;
+}
+#endif
+
 static int bind_thread(GmemPrealloc *p)
 {
 #ifdef CONFIG_NUMA
@@ -64,7 +78,8 @@ static int bind_thread(GmemPrealloc *p)
     last = find_last_bit(backend->host_nodes, MAX_NODES);
     /* one more bit than there are nodes: the kernel cuts the last one off */
     if (last < MAX_NODES &&
-        set_mempolicy(backend->policy, backend->host_nodes, last + 2)) {
+        set_mempolicy(policy_mode(backend->policy), backend->host_nodes,
+                      last + 2)) {
         return errno;
     }
 #endif
