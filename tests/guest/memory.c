@@ -149,12 +149,16 @@ bool is_ram(uint64_t gpa)
 }
 
 /* Text mode, where the firmware left any VGA, has nothing at 0xa0000. */
-bool vga_is_ram(void)
+bool reads_back(uint64_t gpa)
 {
-    volatile uint64_t *p = (void *)VGA_WINDOW;
+    volatile uint64_t *p = (void *)gpa;
+    uint64_t old = *p;
+    bool same;
 
-    *p = 0x0ddba11c0ffee;
-    return *p == 0x0ddba11c0ffee;
+    *p = ~old;
+    same = *p == ~old;
+    *p = old;
+    return same;
 }
 
 bool is_mapped(uint64_t gpa, uint64_t size)

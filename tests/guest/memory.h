@@ -29,8 +29,11 @@ uint64_t low_end(void);
 /* End of RAM above 4 GiB; 4 GiB if there is none. */
 uint64_t high_end(void);
 bool is_ram(uint64_t gpa);
-/* Is the VGA window RAM here? Writes to it; it is where VGA and SMM are off. */
-bool vga_is_ram(void);
+/*
+ * Does this page keep what is written to it? Tells RAM where e820 does not: the VGA
+ * window without VGA and SMM, a PAM segment. Its content stays.
+ */
+bool reads_back(uint64_t gpa);
 /* Can the guest reach [gpa, gpa + size) through its page tables? */
 bool is_mapped(uint64_t gpa, uint64_t size);
 /* The area the tests use: base= and size=, with @size as the default. */

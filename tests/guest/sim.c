@@ -42,10 +42,11 @@ static uint64_t dimm_end(uint64_t gpa)
 static bool convertible(uint64_t gpa)
 {
     if (gpa >= PAM_BASE && gpa < PAM_END) {
-        return pam_present() && pam_get(gpa) == PAM_RW;
+        return pam_present() &&
+               (pam_get(gpa) == PAM_RW || reads_back(gpa & -PAGE));
     }
     if (gpa >= VGA_WINDOW && gpa < PAM_BASE) {
-        return vga_is_ram();
+        return reads_back(VGA_WINDOW);
     }
     return is_ram(gpa);
 }

@@ -16,7 +16,7 @@
 
 /* Expected value that depends on how the PAM registers stand. */
 #define BY_PAM 1000
-/* The same for ranges from the VGA window, which is RAM without VGA and SMM. */
+/* By what reads back what is written: the VGA window is RAM without VGA and SMM. */
 #define BY_VGA 1001
 
 enum anchor {
@@ -194,10 +194,13 @@ static long wanted(const struct row *r, uint64_t gpa)
         return r->want;
     }
     if (r->want == BY_VGA) {
-        ok = vga_is_ram();
+        ok = reads_back(VGA_WINDOW);
     }
-    if (last >= PAM_BASE) {
-        ok = ok && pam_present() && pam_get(last) == PAM_RW;
+    if (r->want == BY_VGA && last >= PAM_BASE) {
+        /* one page; RAM may stand before a segment (KVM's vapic) */
+        ok = ok && reads_back(last & -PAGE);
+    } else if (last >= PAM_BASE) {
+        ok = pam_present() && pam_get(last) == PAM_RW;
     }
     return ok ? RET_OK : RET_EINVAL;
 }
@@ -292,7 +295,7 @@ void test_table(void)
         return;
     }
     say("# table vga_window_is_ram=%d pam c0000=%u d0000=%u ec000=%u "
-        "f0000=%u", vga_is_ram(), pam_get(0xc0000), pam_get(0xd0000),
+        "f0000=%u", reads_back(VGA_WINDOW), pam_get(0xc0000), pam_get(0xd0000),
         pam_get(0xec000), pam_get(0xf0000));
     if (!area_reset("table/reset", a, 1)) {
         return;
