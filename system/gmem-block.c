@@ -218,6 +218,13 @@ void gmem_block_set_timeout_ms(GmemBlock *block, uint32_t ms)
     qatomic_set(&block->timeout_ms, ms ?: GMEM_DEFAULT_TIMEOUT_MS);
 }
 
+void gmem_block_count_refused(GmemBlock *block)
+{
+    QEMU_LOCK_GUARD(&block->lock);
+    block->stats.failures++;
+    block->stats.last_error = EINVAL;
+}
+
 void gmem_block_get_stats(GmemBlock *block, GmemBlockStats *stats)
 {
     QEMU_LOCK_GUARD(&block->lock);

@@ -163,6 +163,21 @@ static int convert_segments(GArray *segments, bool to_private,
     return ret == 0 || ret == -EAGAIN || ret == -EINTR ? ret : -EINVAL;
 }
 
+/* Each block once: what was found before the part that cannot be had */
+static void count_refused(GArray *segments)
+{
+    GmemBlock *last = NULL;
+
+    for (guint i = 0; i < segments->len; i++) {
+        GmemBlock *block = g_array_index(segments, GmemSegment, i).block;
+
+        if (block != last) {
+            gmem_block_count_refused(block);
+        }
+        last = block;
+    }
+}
+
 int gmem_convert_since(uint64_t gpa, uint64_t size, bool to_private,
                        int64_t started_ns, bool (*kicked)(void *opaque),
                        void *opaque)
@@ -179,7 +194,9 @@ int gmem_convert_since(uint64_t gpa, uint64_t size, bool to_private,
         !uadd64_overflow(gpa, size, &walk.end)) {
         ret = walk_range(&walk);
     }
-    if (!ret && segments->len) {
+    if (ret) {
+        count_refused(segments);
+    } else if (segments->len) {
         ret = convert_segments(segments, to_private, started_ns, kicked,
                                opaque);
     }

@@ -224,6 +224,8 @@ void gmem_block_set_shared_limit(GmemBlock *block, uint64_t bytes);
 uint32_t gmem_block_timeout_ms(const GmemBlock *block);
 void gmem_block_set_timeout_ms(GmemBlock *block, uint32_t ms);
 void gmem_block_get_stats(GmemBlock *block, GmemBlockStats *stats);
+/* A request that touched @block was refused before it became one.  Any thread */
+void gmem_block_count_refused(GmemBlock *block);
 
 /* Referenced block with this id, or NULL */
 GmemBlock *gmem_block_find(const char *id);
