@@ -1,0 +1,37 @@
+#!/usr/bin/env python3
+# SPDX-License-Identifier: GPL-2.0-or-later
+# lab: mem=3G timeout=1800
+"""Two vCPUs convert thousands of ranges over two blocks, and everybody agrees afterwards.
+
+1. the guest compares every word of ranges over round trips of their state
+2. 10,000 conversions by two vCPUs, overlapping, apart, and woven within the same words of the
+   map; the guest compares return values and, by the content rule, every word
+3. guest and host agree on the state of every page of both blocks
+4. the counters tell of that many conversions and of no failure
+The border between the blocks is in the middle of the area.
+"""
+from gmemlab import MIB, SOAK, GuestVm, Layout, Tap, compare_maps, counters_add_up
+
+LAYOUT = Layout([('ram0', 48 * MIB), ('ram1', 80 * MIB)])
+ROUNDS = 100000 if SOAK else 10000
+
+
+def main():
+    tap = Tap()
+    append = f'test=content,random content=split cpus=2 rounds={ROUNDS}'
+    with GuestVm(LAYOUT, append) as vm:
+        vm.finish(tap)
+        compare_maps(tap, vm, LAYOUT, minimum=500)
+        infos = [counters_add_up(tap, vm.qmp, name) for name, _ in LAYOUT.blocks]
+        # A request for the state that a page has converts nothing, and one over the border counts twice
+        counted = sum(i['to-private']['conversions'] + i['to-shared']['conversions'] for i in infos)
+        tap.ok(ROUNDS / 4 < counted < 3 * ROUNDS, 'a plausible number of conversions is counted',
+               str(counted))
+        tap.equal([i['failures'] for i in infos], [0, 0], 'none of them failed')
+        tap.note(f'{counted} conversions counted')
+        tap.equal(vm.quit(), 0, 'QEMU ends on its own')
+    tap.done()
+
+
+if __name__ == '__main__':
+    main()

@@ -1,0 +1,38 @@
+#!/usr/bin/env python3
+# SPDX-License-Identifier: GPL-2.0-or-later
+# lab: mem=3G timeout=1200
+"""Every kind of conversion request, good and bad, by a guest over two blocks.
+
+1. the guest makes each request of its table and checks the return value and the content at
+   the edges
+2. the VM runs after each of them, and QEMU prints next to nothing
+3. guest and host agree on the state of every page of both blocks
+4. what was refused is counted and explained, and broke no block
+RAM ends below 4 GiB in the middle of the second block, so there is a border inside low memory
+and a hole inside a block.
+"""
+from gmemlab import MIB, GuestVm, Layout, Tap, block, compare_maps, counters_add_up
+
+LAYOUT = Layout([('ram0', 96 * MIB), ('ram1', 160 * MIB)], low=128 * MIB)
+
+
+def main():
+    tap = Tap()
+    append = f'test=table content=split borders={LAYOUT.borders()}'
+    with GuestVm(LAYOUT, append) as vm:
+        vm.finish(tap)
+        compare_maps(tap, vm, LAYOUT, minimum=6)
+        for name, _ in LAYOUT.blocks:
+            info = counters_add_up(tap, vm.qmp, name)
+            tap.ok(info['to-private']['conversions'] and info['to-shared']['conversions'],
+                   f'{name}: conversions both ways are counted', str(info))
+        # "into-hole" and "over-hole" begin in the second block and need more than it has
+        info = block(vm.qmp, 'ram1')
+        tap.ok(info['failures'] >= 2 and info.get('last-error'),
+               'refused requests are counted and explained', str(info))
+        tap.equal(vm.quit(), 0, 'QEMU ends on its own')
+    tap.done()
+
+
+if __name__ == '__main__':
+    main()
