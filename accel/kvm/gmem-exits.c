@@ -108,6 +108,7 @@ static int run_pending(CPUState *cpu)
                                  pending.started_ns, gmem_vcpu_kicked, cpu);
 
     if (ret == -EINTR) {
+        trace_gmem_exit_interrupted(cpu->cpu_index, pending.gpa, pending.size);
         return gmem_vcpu_leave(cpu);
     }
     pending.active = false;
@@ -200,6 +201,7 @@ void gmem_kvm_vcpu_reset(CPUState *cpu)
     if (!pending.active) {
         return;
     }
+    trace_gmem_exit_reset(cpu->cpu_index, pending.gpa, pending.size);
     pending.active = false;
     run->hypercall.ret = EAGAIN;
     /* Completes the hypercall and comes back without running the guest */
