@@ -20,7 +20,7 @@ GUEST_BYTES = 2 * GIB
 PATIENCE = 900
 ARGS = ['-accel', 'kvm', '-smp', '2', '-m', '2G', '-machine', 'pc-q35-swp,memory-backend=ram0',
         '-object', 'memory-backend-gmem,id=ram0,size=2G,conversion-timeout=30000']
-WORDS = 'test=pattern content=split step=1 marks=4 base=512M size=1G'
+WORDS = 'test=pattern content=split step=1 marks=8 base=512M size=1G'
 
 
 def full_map(qmp, block):
@@ -88,7 +88,7 @@ def follow(vm, watch):
               flush=True)
         if name == 'pattern/start':
             watch.show('before')
-        elif name == 'pattern/checkerboard 4/4':
+        elif name == 'pattern/checkerboard 8/8':
             watch.show('during')
         vm.serial.write('.')
 
