@@ -25,10 +25,10 @@
 #include "hw/boards.h"
 #include "hw/core/cpu.h"
 #include "standard-headers/linux/kvm_para.h"
+#include "system/gmem-kvm.h"
 #include "system/gmem-ram.h"
 #include "system/hostmem-gmem.h"
 #include "system/kvm.h"
-#include "gmem-slots.h"
 #include "gmem-vcpu.h"
 #include "gmem/trace.h"
 

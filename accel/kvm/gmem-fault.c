@@ -18,10 +18,10 @@
 #include "exec/cpu-common.h"
 #include "hw/boards.h"
 #include "qapi/qapi-events-run-state.h"
+#include "system/gmem-kvm.h"
 #include "system/gmem-ram.h"
 #include "system/hostmem-gmem.h"
 #include "system/runstate.h"
-#include "gmem-slots.h"
 #include "gmem-vcpu.h"
 #include "gmem/trace.h"
 
