@@ -13,6 +13,7 @@
 #include "qapi/error.h"
 #include "qemu/error-report.h"
 #include "hw/boards.h"
+#include "system/gmem-ram.h"
 #include "system/hostmem-gmem.h"
 #include "system/ramblock.h"
 #include "system/system.h"
@@ -145,4 +146,21 @@ void gmem_backend_class_properties(ObjectClass *oc)
                                    backend_set_guest_memfd);
     object_class_property_set_description(oc, "guest-memfd",
         "Keep the guest's private pages in a guest_memfd");
+}
+
+/*
+ * By now no slot shows the memory to a vCPU, and a device's last state must not
+ * reach its successor.  Only the monitor's gmem-convert can hold a range still; it
+ * may need the BQL, held here, to let go.  So this does not wait: what the monitor
+ * is just converting is the monitor's choice.
+ */
+void gmem_backend_set_mapped(HostMemoryBackend *backend, bool mapped)
+{
+    GmemBlock *block = mapped || !host_memory_backend_mr_inited(backend) ?
+        NULL : gmem_from_ramblock(backend->mr.ram_block);
+
+    if (block && gmem_block_restore(block, 1)) {
+        warn_report_once("unplug: memory '%s' is being converted, and keeps "
+                         "the state it has", gmem_block_id(block));
+    }
 }

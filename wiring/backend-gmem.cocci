@@ -1,13 +1,15 @@
 // SPDX-License-Identifier: GPL-2.0-or-later
 //
 // Every memory backend, of whatever type, must be one that the machine can use,
-// and must preallocate pages on the side where the guest will find them.
+// must preallocate pages on the side where the guest will find them, and must not
+// bring one DIMM's private pages to the next.
 //
 // Engines: gmem
 // Include: backends/hostmem.c system/hostmem-gmem.h
 // Hook: backend_check backends/hostmem.c 1
 // Hook: backend_prealloc backends/hostmem.c 2
 // Hook: backend_property backends/hostmem.c 1
+// Hook: backend_mapped backends/hostmem.c 1
 
 @backend_check@
 position p;
@@ -38,5 +40,14 @@ position p;
 host_memory_backend_class_init@p(...)
 {
 +    gmem_backend_class_properties(oc);
+...
+}
+
+@backend_mapped@
+position p;
+@@
+void host_memory_backend_set_mapped@p(...)
+{
++    gmem_backend_set_mapped(backend, mapped);
 ...
 }

@@ -303,6 +303,12 @@ void gmem_holder_remove(GmemHolder *holder);
 int gmem_convert_request(GmemRequest *req);
 
 /*
+ * Give all of @block its initial state (system/gmem-reset.c).  @timeout_ms, result and
+ * locks as for gmem_convert_request().
+ */
+int gmem_block_restore(GmemBlock *block, uint32_t timeout_ms);
+
+/*
  * gmem_convert: change the state of guest-physical [gpa, gpa+size), for exits, launch code
  * and firmware (system/gmem.c).  Splits over blocks, MMIO and holes: those may be asked to be shared (they
  * are), never private.  -EINVAL, -EAGAIN, -EINTR as above; -EIO is folded into -EINVAL.  @kicked may be NULL.

@@ -57,6 +57,11 @@ void gmem_ram_config(MemoryRegion *mr, GmemBlockConfig *config);
  * machine with private memory cannot use.  False with @errp set then.
  */
 bool gmem_backend_check(HostMemoryBackend *backend, Error **errp);
+/*
+ * A device took @backend into use, or (@mapped false) let it go: then its memory
+ * goes back to its initial state.  BQL held.
+ */
+void gmem_backend_set_mapped(HostMemoryBackend *backend, bool mapped);
 /* Adds the guest-memfd property to memory backends */
 void gmem_backend_class_properties(ObjectClass *oc);
 

@@ -13,7 +13,8 @@ the other in RAM, whose first part stands at 0 and whose rest stands at 4 GiB.
 import os
 import re
 
-from lablib import MIB, PATIENCE, Tap, Vm  # noqa: F401 (re-exported for the tests)
+from lablib import (MIB, PATIENCE, Cgroup, QmpError, Tap, Vm,  # noqa: F401 (for the tests)
+                    hugepages_free)
 
 PAGE = 4096
 GIB4 = 4 << 30

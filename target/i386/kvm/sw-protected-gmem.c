@@ -15,36 +15,17 @@
 #include "system/reset.h"
 #include "sw-protected.h"
 
-static bool is_initial(GmemBlock *block)
-{
-    uint64_t shared = gmem_block_shared_bytes(block);
-
-    return shared == (gmem_block_initial(block) == GMEM_PAGE_SHARED ?
-                      gmem_block_size(block) : 0);
-}
-
 static void reset_block(GmemBlock *block, void *opaque)
 {
-    GmemSegment segment = { .block = block, .size = gmem_block_size(block) };
-    GmemRequest request = {
-        .segments = &segment,
-        .nr_segments = 1,
-        .to = gmem_block_initial(block),
-    };
-    int ret;
+    int ret = gmem_block_restore(block, 0);
 
-    if (gmem_block_mode(block) == GMEM_BLOCK_MODE_NONE || is_initial(block)) {
-        return;
-    }
-    ret = gmem_convert_request(&request);
     if (ret) {
         /* once: a guest resets as often as it likes */
         warn_report_once("reset: memory '%s' could not be made %s again: %s",
                          gmem_block_id(block),
-                         request.to == GMEM_PAGE_SHARED ? "shared" : "private",
-                         strerror(-ret));
+                         gmem_block_initial(block) == GMEM_PAGE_SHARED ?
+                         "shared" : "private", strerror(-ret));
     }
-    g_free(request.stalled_holder);
 }
 
 /*
