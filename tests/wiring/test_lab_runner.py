@@ -1,0 +1,80 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
+"""The lab's runner: a test file that went wrong is a failure, whatever it printed before."""
+
+import contextlib
+import io
+import sys
+import unittest
+from importlib import machinery, util
+
+from common import LayerCase, TOP, write
+
+FINE = "print('ok 1 - a')\nprint('1..1')\n"
+BAD = "print('not ok 1 - a')\nprint('1..1')\n"
+
+
+def load():
+    """tests/lab/run as a module; it needs neither a QEMU nor a lab for that."""
+    folder = str(TOP / "tests/lab")
+    sys.path.insert(0, folder)
+    try:
+        loader = machinery.SourceFileLoader("lab_run", folder + "/run")
+        module = util.module_from_spec(util.spec_from_loader("lab_run", loader))
+        loader.exec_module(module)
+        return module
+    finally:
+        sys.path.remove(folder)
+
+
+class LabRunner(LayerCase):
+
+    def results(self, body):
+        """What the runner makes of a test with that body: (passed, failed, skipped), output."""
+        path = self.top / "test.py"
+        write(path, f"#!/usr/bin/python3\n# lab: outside\nimport os, sys\n{body}")
+        path.chmod(0o755)
+        run, out = load(), io.StringIO()
+        with contextlib.redirect_stdout(out):
+            report = run.Report()
+            run.run_test("t", str(path), report)
+        good = report.number - report.failed - report.skipped
+        return (good, report.failed, report.skipped), out.getvalue()
+
+    def fails(self, body, words, passed=1):
+        counts, text = self.results(body)
+        self.assertEqual(counts, (passed, 1, 0), text)
+        self.assertIn(words, text)
+
+    def test_success(self):
+        self.assertEqual(self.results(FINE)[0], (1, 0, 0))
+
+    def test_failed_result_counts_once(self):
+        self.fails(BAD + "sys.exit(1)", "not ok 1 - t: a", passed=0)
+
+    def test_exception_after_the_plan(self):
+        self.fails(FINE + "raise RuntimeError('late')", "no result failed")
+
+    def test_killed_after_the_plan(self):
+        self.fails(FINE + "sys.stdout.flush()\nos.kill(os.getpid(), 9)",
+                   "status -9")
+
+    def test_other_status(self):
+        self.fails(FINE + "sys.exit(3)", "status 3")
+
+    def test_no_result(self):
+        self.fails("print('1..0')", "planned no result", passed=0)
+
+    def test_no_plan(self):
+        self.fails("print('ok 1 - a')", "without a plan")
+
+    def test_less_than_planned(self):
+        self.fails("print('ok 1 - a')\nprint('1..2')", "planned 2 results")
+
+    def test_skip_of_everything(self):
+        counts, text = self.results("print('1..0 # SKIP no iron')")
+        self.assertEqual(counts, (0, 0, 1), text)
+        self.assertIn("# SKIP no iron", text)
+
+
+if __name__ == "__main__":
+    unittest.main()
