@@ -23,7 +23,9 @@
 #define GMEM_STRIPES 64
 
 typedef struct QEMU_ALIGNED(64) GmemStripe {
-    unsigned int inside;
+    unsigned int inside[2];     /* sections, by the phase they were entered in */
+    unsigned int phase;         /* where new ones go */
+    unsigned int drainer;       /* some conversion may change the phase */
 } GmemStripe;
 
 /* A replay that is calling its holder just now; lives on the replayer's stack */

@@ -257,14 +257,23 @@ void gmem_block_commit_unlock(GmemBlock *block);
 
 /* ---- QEMU's own accesses ---- */
 
+/* A read-side section; the engine's own, on the stack of who is inside */
+typedef struct GmemAccess {
+    GmemBlock *block;
+    uint64_t offset;
+    uint64_t size;
+    uint64_t phases;
+} GmemAccess;
+
 /*
  * Enter the read-side section for a touch of the range by @who (for the event).
  * False: some page is private or converting; nothing was entered.  The section
- * is short: no sleeping, no locks.
+ * is short: no sleeping, no locks.  Sections may nest and overlap.
  */
-bool gmem_access_begin(GmemBlock *block, uint64_t offset, uint64_t size,
-                       const char *who);
-void gmem_access_end(GmemBlock *block, uint64_t offset, uint64_t size);
+bool gmem_access_begin(GmemAccess *access, GmemBlock *block, uint64_t offset,
+                       uint64_t size, const char *who);
+/* Leave it; any thread, once per successful begin */
+void gmem_access_end(const GmemAccess *access);
 
 /* ---- holders ---- */
 

@@ -286,24 +286,25 @@ static void test_reserved(void *fixture, gconstpointer opaque)
 static void test_access(void *fixture, gconstpointer opaque)
 {
     GmemBlockStats stats;
+    GmemAccess access;
 
-    g_assert(gmem_access_begin(fb->block, 5 * PAGE + 7, 100, "dma"));
+    g_assert(gmem_access_begin(&access, fb->block, 5 * PAGE + 7, 100, "dma"));
     g_assert_cmpint(convert(fb, 4, 4, GMEM_PAGE_PRIVATE), ==, -EAGAIN);
     g_assert_cmpuint(nr_stalled, ==, 1);
     g_assert_cmpstr(told_name, ==, "QEMU");
     g_assert_cmpuint(fh->begins, ==, 0);
-    gmem_access_end(fb->block, 5 * PAGE + 7, 100);
+    gmem_access_end(&access);
     check();
 
     g_assert_cmpint(convert(fb, 4, 4, GMEM_PAGE_PRIVATE), ==, 0);
-    g_assert(!gmem_access_begin(fb->block, 3 * PAGE, 2 * PAGE, "dump"));
+    g_assert(!gmem_access_begin(&access, fb->block, 3 * PAGE, 2 * PAGE, "dump"));
     g_assert_cmpuint(nr_denied, ==, 1);
     g_assert_cmpuint(told_offset, ==, 3 * PAGE);
     g_assert_cmpstr(told_name, ==, "dump");
-    g_assert(!gmem_access_begin(fb->block, PAGES * PAGE - 1, 2, "beyond"));
-    g_assert(!gmem_access_begin(fb->block, PAGE, UINT64_MAX, "overflow"));
-    g_assert(gmem_access_begin(fb->block, PAGES * PAGE, 0, "nothing"));
-    gmem_access_end(fb->block, PAGES * PAGE, 0);
+    g_assert(!gmem_access_begin(&access, fb->block, PAGES * PAGE - 1, 2, "beyond"));
+    g_assert(!gmem_access_begin(&access, fb->block, PAGE, UINT64_MAX, "overflow"));
+    g_assert(gmem_access_begin(&access, fb->block, PAGES * PAGE, 0, "nothing"));
+    gmem_access_end(&access);
     gmem_block_get_stats(fb->block, &stats);
     g_assert_cmpuint(stats.denied, ==, 3);
     /* refused ones left nothing behind that a conversion would wait for */
@@ -313,7 +314,9 @@ static void test_access(void *fixture, gconstpointer opaque)
 
 static void touch_converting(FakeBlock *block, GmemPageState to)
 {
-    g_assert(!gmem_access_begin(block->block, 4 * PAGE, 8, "touch"));
+    GmemAccess access;
+
+    g_assert(!gmem_access_begin(&access, block->block, 4 * PAGE, 8, "touch"));
     g_assert(!gmem_block_range_is(block->block, 4 * PAGE, PAGE,
                                   GMEM_PAGE_SHARED));
     g_assert(!gmem_block_range_is(block->block, 4 * PAGE, PAGE,
@@ -328,6 +331,38 @@ static void test_access_converting(void *fixture, gconstpointer opaque)
     g_assert_cmpint(convert(fb, 4, 4, GMEM_PAGE_PRIVATE), ==, 0);
     g_assert_cmpint(convert(fb, 4, 4, GMEM_PAGE_SHARED), ==, 0);
     g_assert_cmpuint(nr_denied, ==, 2);
+    check();
+}
+
+/* Polled while the conversion waits: the next accessor is in before the last leaves */
+static bool overlap(void *opaque)
+{
+    GmemAccess *last = opaque, next;
+
+    g_assert(gmem_access_begin(&next, fb->block, 100 * PAGE, 8, "crowd"));
+    gmem_access_end(last);
+    *last = next;
+    return false;
+}
+
+static void test_access_crowd(void *fixture, gconstpointer opaque)
+{
+    GmemSegment segment = { fb->block, 5 * PAGE, PAGE };
+    GmemAccess last;
+    unsigned int i;
+
+    /* several times: in either phase */
+    for (i = 0; i < 5; i++) {
+        GmemRequest req = world_request(&world, &segment, 1, i & 1);
+
+        req.kicked = overlap;
+        req.opaque = &last;
+        req.timeout_ms = 1000;
+        g_assert(gmem_access_begin(&last, fb->block, 90 * PAGE, 8, "crowd"));
+        g_assert_cmpint(gmem_convert_request(&req), ==, 0);
+        g_free(req.stalled_holder);
+        gmem_access_end(&last);
+    }
     check();
 }
 
@@ -370,6 +405,7 @@ static void test_broken(void *fixture, gconstpointer opaque)
     GmemSegment segments[] = {
         { fb->block, 0, PAGE }, { other->block, 0, PAGE },
     };
+    GmemAccess access;
 
     world_fail(&world, 3, NEVER, -EIO);
     g_assert_cmpint(request(segments, 2, GMEM_PAGE_PRIVATE), ==, -EIO);
@@ -379,7 +415,7 @@ static void test_broken(void *fixture, gconstpointer opaque)
     world_fail(&world, NEVER, NEVER, 0);
     g_assert_cmpint(convert(fb, 100, 1, GMEM_PAGE_PRIVATE), ==, -EINVAL);
     g_assert_cmpint(request(segments, 2, GMEM_PAGE_PRIVATE), ==, -EINVAL);
-    g_assert(!gmem_access_begin(fb->block, 0, 1, "test"));
+    g_assert(!gmem_access_begin(&access, fb->block, 0, 1, "test"));
     fake_block_check(other);
     fake_block_free(other);
 }
@@ -429,6 +465,7 @@ int main(int argc, char **argv)
     add("reserved", test_reserved);
     add("access", test_access);
     add("access-converting", test_access_converting);
+    add("access-crowd", test_access_crowd);
     add("accounts", test_accounts);
     add("broken", test_broken);
     add("replay-private", test_replay_private);

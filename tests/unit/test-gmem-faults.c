@@ -246,6 +246,7 @@ static void check_nothing_exposed(Scene *s, unsigned int b)
     for (page = 0; page < PAGES; page++) {
         bool usable = gmem_block_range_is(fb->block, page * PAGE, PAGE,
                                           GMEM_PAGE_SHARED);
+        GmemAccess access;
 
         if (usable) {
             g_assert_cmpuint(fb->kernel[page], ==, GMEM_PAGE_SHARED);
@@ -254,10 +255,10 @@ static void check_nothing_exposed(Scene *s, unsigned int b)
             g_assert_cmpuint(s->holders[i]->held[page], ==, usable);
             g_assert(!s->holders[i]->begun[page]);
         }
-        g_assert(gmem_access_begin(fb->block, page * PAGE, PAGE, "test") ==
-                 usable);
+        g_assert(gmem_access_begin(&access, fb->block, page * PAGE, PAGE,
+                                   "test") == usable);
         if (usable) {
-            gmem_access_end(fb->block, page * PAGE, PAGE);
+            gmem_access_end(&access);
         }
     }
 }

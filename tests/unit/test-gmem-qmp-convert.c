@@ -308,10 +308,12 @@ static bool flood_reported(void *opaque)
 
 static void flood(GmemBlock *block)
 {
+    GmemAccess access;
     int i;
 
     for (i = 0; i < FLOOD; i++) {
-        g_assert_false(gmem_access_begin(block, i * PAGE, PAGE, "test"));
+        g_assert_false(gmem_access_begin(&access, block, i * PAGE, PAGE,
+                                         "test"));
     }
 }
 
@@ -340,13 +342,14 @@ static void test_event_per_block(void)
     GmemBlock *a = fixture_block("flooded", BLOCK_SIZE);
     GmemBlock *b = fixture_block("quiet", BLOCK_SIZE);
     ConvertArgs args = { "flooded", 0, BLOCK_SIZE };
+    GmemAccess access;
 
     qapi_free_GmemConversionInfo(fixture_convert(&args, &error_abort));
     args.id = "quiet";
     qapi_free_GmemConversionInfo(fixture_convert(&args, &error_abort));
     flood(a);
     fixture_poll();
-    g_assert_false(gmem_access_begin(b, 0, PAGE, "test"));
+    g_assert_false(gmem_access_begin(&access, b, 0, PAGE, "test"));
     fixture_poll();
     g_assert_cmpuint(fixture_events("GMEM_ACCESS_DENIED"), ==, 2);
     g_assert_cmpstr(qdict_get_str(fixture_last_event("GMEM_ACCESS_DENIED"),

@@ -93,8 +93,10 @@ static void access_some(GRand *rand)
     FakeBlock *fb = blocks[g_rand_boolean(rand)];
     unsigned int first = g_rand_int_range(rand, 0, PAGES - 8);
     unsigned int nr = g_rand_int_range(rand, 1, 8), page, again;
+    GmemAccess access;
 
-    if (!gmem_access_begin(fb->block, first * PAGE, nr * PAGE, "stress")) {
+    if (!gmem_access_begin(&access, fb->block, first * PAGE, nr * PAGE,
+                           "stress")) {
         qatomic_inc(&refused);
         return;
     }
@@ -103,7 +105,7 @@ static void access_some(GRand *rand)
             g_assert(qatomic_read(&fb->kernel[page]) == GMEM_PAGE_SHARED);
         }
     }
-    gmem_access_end(fb->block, first * PAGE, nr * PAGE);
+    gmem_access_end(&access);
     qatomic_inc(&accessed);
 }
 
