@@ -6,7 +6,8 @@
  *  2. fill anew, repeat the conversion (nothing may change), compare;
  *  3. make it shared, compare; and the whole round three times;
  *  4. every other page private, compare; then all private over the mix;
- *  5. pages never touched before, private and shared, compare.
+ *  5. before all that: pages that nobody has touched, behind the others,
+ *     private and shared, compare; then filled, and the round once.
  * "Compare" is every word of every page of the window against the shadow.
  */
 #include "tests.h"
@@ -119,21 +120,46 @@ static void check_shape(unsigned i, uint64_t base)
     }
 }
 
-/*
- * A page whose new side nobody has touched: the conversion finds nothing to
- * free or to copy there.
- */
-static void check_untouched(uint64_t base)
+/* Followed, shared, and never written or converted by any scenario */
+static bool is_untouched(uint64_t gpa)
 {
-    struct window w = { "content/untouched", base + 12 * MiB + MARGIN * PAGE,
-                        64, 9 };
+    uint8_t *s = shadow(gpa);
 
+    return s && *s == GEN_UNKNOWN;
+}
+
+/* The first of @pages untouched pages in a row from @gpa up, or 0 */
+static uint64_t find_untouched(uint64_t gpa, uint64_t pages)
+{
+    uint64_t run = 0;
+
+    for (; is_ram(gpa) && run < pages; gpa += PAGE) {
+        run = is_untouched(gpa) ? run + 1 : 0;
+    }
+    return run == pages ? gpa - pages * PAGE : 0;
+}
+
+/*
+ * A conversion that finds nothing to free or to copy, on either side: the first
+ * turns come before the first touch.  What the pages held is not known, so in
+ * place only what is written afterwards can be compared.
+ */
+static void check_untouched(uint64_t from)
+{
+    struct window w = { "content/untouched", 0, 64, 9 };
+    uint64_t start = find_untouched(from, w.pages + 2 * MARGIN);
+
+    if (!start) {
+        skip(w.name, "no untouched pages behind the area");
+        return;
+    }
+    w.gpa = start + MARGIN * PAGE;
     for (unsigned i = 0; i < 4; i++) {
         if (!turn(&w, w.gpa, w.pages, !(i & 1), "untouched")) {
             return;
         }
     }
-    if (compare(&w, "untouched")) {
+    if (compare(&w, "untouched") && round_trip(&w)) {
         pass(w.name);
     }
 }
@@ -147,12 +173,12 @@ void test_content(void)
         return;
     }
     a.end = a.start + 16 * MiB;
+    check_untouched(a.end);
     if (!area_reset("content/reset", a, 1)) {
         return;
     }
     for (unsigned i = 0; i < ARRAY_SIZE(shapes); i++) {
         check_shape(i, a.start);
     }
-    check_untouched(a.start);
     check_states("content/states", a);
 }
