@@ -152,9 +152,19 @@ static int map_gpa_range(CPUState *cpu, struct kvm_run *run)
     return run_pending(cpu);
 }
 
+/*
+ * May the guest ask for page states at all?  A machine with private memory lets it,
+ * even if none of its RAM can be private: then it hears EINVAL and must not be stopped.
+ */
+static bool concerned(void)
+{
+    return gmem_ram_in_use() ||
+           gmem_machine_has_private_memory(current_machine);
+}
+
 bool gmem_kvm_handle_exit(CPUState *cpu, struct kvm_run *run, int *ret)
 {
-    if (!gmem_ram_in_use()) {
+    if (!concerned()) {
         return false;
     }
     switch (run->exit_reason) {
@@ -184,7 +194,7 @@ bool gmem_kvm_pre_run(CPUState *cpu, int *ret)
 int gmem_kvm_run_result(struct kvm_run *run, int run_ret)
 {
     run_errno = 0;
-    if (run->exit_reason != KVM_EXIT_MEMORY_FAULT || !gmem_ram_in_use()) {
+    if (run->exit_reason != KVM_EXIT_MEMORY_FAULT || !concerned()) {
         return run_ret;
     }
     if (run_ret == -EHWPOISON || run_ret == -ENOMEM) {

@@ -7,7 +7,8 @@
  * that record what they are asked and answer what a test has set.
  *
  *  1. every result of a conversion becomes 0, EINVAL or EAGAIN for the guest
- *  2. requests that make no sense never reach the engine
+ *  2. requests that make no sense never reach the engine; those to a machine that
+ *     has private memory, but no block, are refused like any other
  *  3. a kicked conversion is taken up again, as the same request, before KVM runs
  *  4. a reset lets KVM complete it first, without running the guest
  *  5. pre-faulting is bounded and stops at a kick
@@ -35,6 +36,7 @@ MachineState *current_machine;
 static struct {
     int convert_ret;
     bool no_private_memory;
+    bool no_blocks;
     bool kick_in_pre_fault;
     GmemOnFault on_fault;
 
@@ -58,7 +60,7 @@ static const GmemKvmCaps caps = { .guest_memfd = true, .pre_fault = true };
 
 bool gmem_ram_in_use(void)
 {
-    return true;
+    return !fake.no_blocks;
 }
 
 bool gmem_machine_has_private_memory(const MachineState *machine)
@@ -244,6 +246,27 @@ static void test_others(void)
     g_assert_false(gmem_kvm_pre_run(cpu, &ret));
 }
 
+/* A machine with private memory whose RAM is all ordinary: refused, not stopped */
+static void test_no_blocks(void)
+{
+    int ret;
+
+    set_up();
+    fake.no_blocks = true;
+    fake.convert_ret = -EINVAL;
+    g_assert_cmpint(hypercall(0, 1, PRIVATE_ATTR), ==, 0);
+    g_assert_cmpuint(run->hypercall.ret, ==, EINVAL);
+    g_assert_cmpuint(fake.converts, ==, 1);
+    g_assert_cmpint(fault(10 * MiB, 0, -EHWPOISON), ==, 0);
+
+    /* an ordinary machine without blocks is none of our business */
+    fake.no_private_memory = true;
+    g_assert_false(gmem_kvm_handle_exit(cpu, run, &ret));
+    g_assert_cmpint(gmem_kvm_run_result(run, -EHWPOISON), ==, -EHWPOISON);
+    run->exit_reason = KVM_EXIT_HYPERCALL;
+    g_assert_false(gmem_kvm_handle_exit(cpu, run, &ret));
+}
+
 static void test_kicked(void)
 {
     int64_t started;
@@ -401,5 +424,6 @@ int main(int argc, char **argv)
     g_test_add_func("/gmem/exits/fault/hopeless", test_fault_hopeless);
     g_test_add_func("/gmem/exits/fault/policy", test_fault_policy);
     g_test_add_func("/gmem/exits/fault/repeated", test_fault_repeated);
+    g_test_add_func("/gmem/exits/no-blocks", test_no_blocks);
     return g_test_run();
 }
