@@ -424,6 +424,6 @@ int main(int argc, char **argv)
     g_test_add_func("/gmem/exits/fault/hopeless", test_fault_hopeless);
     g_test_add_func("/gmem/exits/fault/policy", test_fault_policy);
     g_test_add_func("/gmem/exits/fault/repeated", test_fault_repeated);
-    g_test_add_func("/gmem/exits/no-blocks", test_no_blocks);
+    g_test_add_func("/gmem/exits/fault/no-blocks", test_no_blocks);
     return g_test_run();
 }
