@@ -162,6 +162,8 @@ int gmem_fault_handle(CPUState *cpu, struct kvm_run *run, int run_errno)
     trace_gmem_fault(cpu->cpu_index, last.gpa, run->memory_fault.size,
                      last.flags, run_errno, ret, last.repeats);
     if (ret == -EINTR) {
+        /* The conversion comes again because of the kick: no sign of a fight */
+        last.repeats--;
         return gmem_vcpu_leave(cpu);
     }
     if (ret || last.repeats > REPEATS_HOPELESS) {

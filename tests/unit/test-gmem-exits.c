@@ -407,6 +407,29 @@ static void test_fault_repeated(void)
     g_assert_cmpint(fault(9 * MiB, 0, -EFAULT), ==, 0);
 }
 
+/* A conversion that is kicked again and again has not been tried in vain */
+static void test_fault_kicked(void)
+{
+    unsigned int i;
+
+    set_up();
+    qatomic_set(&cpu->exit_request, true);
+    fake.convert_ret = -EINTR;
+    for (i = 0; i < 100; i++) {
+        g_assert_cmpint(fault(11 * MiB, 0, -EFAULT), ==, EXCP_INTERRUPT);
+    }
+    fake.convert_ret = 0;
+    for (i = 0; i < 16; i++) {
+        g_assert_cmpint(fault(11 * MiB, 0, -EFAULT), ==, 0);
+        /* nor does a kick make what did come back forgotten */
+        fake.convert_ret = -EINTR;
+        g_assert_cmpint(fault(11 * MiB, 0, -EFAULT), ==, EXCP_INTERRUPT);
+        fake.convert_ret = 0;
+    }
+    g_assert_cmpint(fault(11 * MiB, 0, -EFAULT), ==, EXCP_INTERRUPT);
+    g_assert_cmpuint(fake.notified, ==, 0);
+}
+
 int main(int argc, char **argv)
 {
     cpu = g_new0(CPUState, 1);
@@ -424,6 +447,7 @@ int main(int argc, char **argv)
     g_test_add_func("/gmem/exits/fault/hopeless", test_fault_hopeless);
     g_test_add_func("/gmem/exits/fault/policy", test_fault_policy);
     g_test_add_func("/gmem/exits/fault/repeated", test_fault_repeated);
+    g_test_add_func("/gmem/exits/fault/kicked", test_fault_kicked);
     g_test_add_func("/gmem/exits/fault/no-blocks", test_no_blocks);
     return g_test_run();
 }
