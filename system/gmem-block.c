@@ -287,6 +287,15 @@ uint64_t gmem_block_run(GmemBlock *block, uint64_t offset, uint64_t limit,
     return MIN((uint64_t)end << GMEM_PAGE_BITS, limit);
 }
 
+uint64_t gmem_block_count(GmemBlock *block, uint64_t offset, uint64_t size,
+                          GmemPageState state)
+{
+    uint64_t end = offset + MIN(size, block->size - MIN(offset, block->size));
+
+    return (uint64_t)gmem_map_count(&block->map, gmem_page(offset),
+                                    gmem_page(end), state) << GMEM_PAGE_BITS;
+}
+
 /* The range lies in the block and its end does not overflow */
 static bool gmem_block_contains(const GmemBlock *block, uint64_t offset,
                                 uint64_t size)

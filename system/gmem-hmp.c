@@ -2,8 +2,8 @@
  * gmem in the monitor: "info gmem", for people
  *
  * A block is drawn as cells of equal size, 64 to a row: what of a cell is
- * private decides its character.  The picture is a sum over the runs of the
- * state map, and as fresh as they are.
+ * private decides its character.  Cells are counted, not walked run by run: a guest
+ * may make as many runs as there are pages, and the main loop waits for the picture.
  *
  * SPDX-License-Identifier: GPL-2.0-or-later
  */
@@ -30,18 +30,6 @@ static uint64_t cell_size(uint64_t size)
     return ROUND_UP(DIV_ROUND_UP(size, map_cells(size)), GMEM_QMP_PAGE);
 }
 
-/* Adds the private run [offset, end) to the cells it touches */
-static void add_private(uint64_t *cells, uint64_t cell, uint64_t offset,
-                        uint64_t end)
-{
-    while (offset < end) {
-        uint64_t next = MIN(end, (offset / cell + 1) * cell);
-
-        cells[offset / cell] += next - offset;
-        offset = next;
-    }
-}
-
 static char cell_char(uint64_t private, uint64_t bytes)
 {
     return !private ? '.' : private >= bytes ? '#' : '+';
@@ -49,25 +37,19 @@ static char cell_char(uint64_t private, uint64_t bytes)
 
 static void draw_map(GString *text, GmemBlock *block)
 {
-    uint64_t cells[MAP_COLUMNS * MAP_ROWS] = { 0 };
     uint64_t size = gmem_block_size(block);
     uint64_t cell = cell_size(size);
-    uint64_t offset, next;
-    GmemPageState state;
+    uint64_t offset;
 
-    for (offset = 0; offset < size; offset = next) {
-        next = gmem_block_run(block, offset, size, &state);
-        if (state == GMEM_PAGE_PRIVATE) {
-            add_private(cells, cell, offset, next);
-        }
-    }
     for (offset = 0; offset < size; offset += cell) {
+        uint64_t private = gmem_block_count(block, offset, cell,
+                                            GMEM_PAGE_PRIVATE);
+
         if (offset / cell % MAP_COLUMNS == 0) {
             g_string_append_printf(text, "%s  0x%012" PRIx64 " ",
                                    offset ? "\n" : "", offset);
         }
-        g_string_append_c(text, cell_char(cells[offset / cell],
-                                          MIN(cell, size - offset)));
+        g_string_append_c(text, cell_char(private, MIN(cell, size - offset)));
     }
     g_string_append_c(text, '\n');
 }

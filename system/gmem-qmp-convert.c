@@ -115,25 +115,9 @@ static bool job_cancelled(void *opaque)
     return qatomic_read(&job->cancelled);
 }
 
-/* Bytes of the range that are private: what a conversion to shared adds */
-static uint64_t private_bytes(GmemJob *job, uint64_t offset, uint64_t end)
-{
-    uint64_t bytes = 0;
-
-    while (offset < end && !job_cancelled(job)) {
-        GmemPageState state;
-        uint64_t next = gmem_block_run(job->block, offset, end, &state);
-
-        bytes += state == GMEM_PAGE_PRIVATE ? next - offset : 0;
-        offset = next;
-    }
-    return bytes;
-}
-
 /*
  * The engine refuses the step that would pass the limit; finding that out
- * before the first one spares the caller half a conversion.  The map may be
- * long, so this is the worker's work too.
+ * before the first one spares the caller half a conversion.
  */
 static bool job_passes_limit(GmemJob *job, uint64_t offset)
 {
@@ -148,7 +132,8 @@ static bool job_passes_limit(GmemJob *job, uint64_t offset)
     if (shared <= limit && end - offset <= limit - shared) {
         return false;
     }
-    need = private_bytes(job, offset, end);
+    need = gmem_block_count(job->block, offset, end - offset,
+                            GMEM_PAGE_PRIVATE);
     return need && (shared > limit || need > limit - shared);
 }
 

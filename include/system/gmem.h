@@ -241,6 +241,12 @@ void gmem_block_foreach(void (*fn)(GmemBlock *block, void *opaque),
  */
 uint64_t gmem_block_run(GmemBlock *block, uint64_t offset, uint64_t limit,
                         GmemPageState *state);
+/*
+ * Bytes of a page-aligned range, clipped to the block, that have @state; a converting
+ * page counts as what it was.  64 pages at a time, whatever pattern they make.
+ */
+uint64_t gmem_block_count(GmemBlock *block, uint64_t offset, uint64_t size,
+                          GmemPageState state);
 /* The whole range has @state and no page of it is converting */
 bool gmem_block_range_is(GmemBlock *block, uint64_t offset, uint64_t size,
                          GmemPageState state);

@@ -113,6 +113,36 @@ static void test_map_part(void)
     fixture_drop(block);
 }
 
+/* Every second page private: counted by word, at odd borders, and to the end only */
+static void test_count(void)
+{
+    static const struct {
+        uint64_t first, pages, private;
+    } table[] = {
+        { 0, 200, 100 }, { 0, 1, 0 }, { 1, 1, 1 }, { 1, 63, 32 }, { 3, 130, 65 },
+        { 64, 64, 32 }, { 199, 1, 1 }, { 199, 5, 1 }, { 200, 1, 0 }, { 7, 0, 0 },
+        { 0, UINT64_MAX / PAGE, 100 }, { 5, UINT64_MAX / PAGE, 98 },
+    };
+    GmemBlock *block = fixture_block("ram0", 200 * PAGE);
+    unsigned int i;
+
+    for (i = 1; i < 200; i += 2) {
+        fixture_convert_ok(i * PAGE, PAGE, GMEM_STATE_PRIVATE);
+    }
+    for (i = 0; i < ARRAY_SIZE(table); i++) {
+        uint64_t offset = table[i].first * PAGE, size = table[i].pages * PAGE;
+        uint64_t inside = MIN(table[i].pages, 200 - table[i].first);
+
+        g_assert_cmpuint(gmem_block_count(block, offset, size,
+                                          GMEM_PAGE_PRIVATE),
+                         ==, table[i].private * PAGE);
+        g_assert_cmpuint(gmem_block_count(block, offset, size,
+                                          GMEM_PAGE_SHARED),
+                         ==, (inside - table[i].private) * PAGE);
+    }
+    fixture_drop(block);
+}
+
 /* ---- 2. refusals ---- */
 
 static const struct {
@@ -249,10 +279,13 @@ static void test_picture_small(void)
                             "  0x000000000000 ..#\n"));
     fixture_drop(block);
     block = fixture_block("ram0", 257 * PAGE);
+    fixture_convert_ok(256 * PAGE, PAGE, GMEM_STATE_PRIVATE);
     qapi_free_HumanReadableText(text);
     text = qmp_x_query_gmem(&error_abort);
     g_assert_nonnull(strstr(text->human_readable_text,
                             "each character is 8 KiB\n"));
+    g_assert_nonnull(strstr(text->human_readable_text,
+                            "  0x000000100000 #\n"));
     fixture_drop(block);
 }
 
@@ -264,6 +297,7 @@ int main(int argc, char **argv)
     g_test_add_func("/gmem-qmp/query/block", test_query_block);
     g_test_add_func("/gmem-qmp/map/paged", test_map_paged);
     g_test_add_func("/gmem-qmp/map/part", test_map_part);
+    g_test_add_func("/gmem-qmp/map/count", test_count);
     g_test_add_func("/gmem-qmp/refused/convert", test_convert_refused);
     g_test_add_func("/gmem-qmp/refused/confidential",
                     test_convert_confidential);
