@@ -79,27 +79,40 @@ static bool back_off(CPUState *cpu)
     return true;
 }
 
-/* At most one per second and VM, whatever the guest does */
-static bool may_report(void)
+/* At most one per second, VM and @next_ns, whatever the guest does */
+static bool may_report(int64_t *next_ns)
 {
-    static int64_t next_ns;
     int64_t now = qemu_clock_get_ns(QEMU_CLOCK_REALTIME);
-    int64_t next = qatomic_read_i64(&next_ns);
+    int64_t next = qatomic_read_i64(next_ns);
 
     return now >= next &&
-           qatomic_cmpxchg(&next_ns, next, now + EVENT_NS) == next;
+           qatomic_cmpxchg(next_ns, next, now + EVENT_NS) == next;
+}
+
+/*
+ * Memory of the host has gone bad.  The guest can cause the other faults at will,
+ * so they must not use up what this one needs to be heard.
+ */
+static void report_poison(void)
+{
+    static int64_t next_ns;
+    MemoryFailureFlags flags = { .action_required = true };
+
+    if (may_report(&next_ns)) {
+        qapi_event_send_memory_failure(MEMORY_FAILURE_RECIPIENT_GUEST,
+                                       MEMORY_FAILURE_ACTION_IGNORE, &flags);
+    }
 }
 
 static void report(int ret, int run_errno)
 {
-    if (!may_report()) {
-        return;
-    }
-    if (run_errno == EHWPOISON) {
-        MemoryFailureFlags flags = { .action_required = true };
+    static int64_t next_ns;
 
-        qapi_event_send_memory_failure(MEMORY_FAILURE_RECIPIENT_GUEST,
-                                       MEMORY_FAILURE_ACTION_IGNORE, &flags);
+    if (run_errno == EHWPOISON) {
+        report_poison();
+    }
+    if (!may_report(&next_ns)) {
+        return;
     }
     warn_report_once("gmem: a memory fault of the guest at 0x%" PRIx64
                      " (flags 0x%" PRIx64 ") cannot be resolved: %s; "

@@ -19,6 +19,7 @@
 #include "exec/cpu-common.h"
 #include "hw/boards.h"
 #include "hw/core/cpu.h"
+#include "qapi/qapi-events-run-state.h"
 #include "qemu/units.h"
 #include "standard-headers/linux/kvm_para.h"
 #include "system/gmem-kvm.h"
@@ -49,7 +50,7 @@ static struct {
     unsigned int runs;
     bool ran_guest;
     uint64_t ret_at_run;
-    unsigned int notified, stops, shutdowns;
+    unsigned int notified, poisoned, stops, shutdowns;
 } fake;
 
 static CPUState *cpu;
@@ -99,6 +100,15 @@ int gmem_convert(uint64_t gpa, uint64_t size, bool to_private,
 void gmem_notify_fault(uint64_t gpa)
 {
     fake.notified++;
+}
+
+void qapi_event_send_memory_failure(MemoryFailureRecipient recipient,
+                                    MemoryFailureAction action,
+                                    MemoryFailureFlags *flags)
+{
+    g_assert_cmpint(recipient, ==, MEMORY_FAILURE_RECIPIENT_GUEST);
+    g_assert_true(flags->action_required);
+    fake.poisoned++;
 }
 
 int vm_stop(RunState state)
@@ -369,6 +379,10 @@ static void test_fault_hopeless(void)
     g_assert_cmpuint(fake.stops + fake.shutdowns, ==, 0);
     /* four at once, but told at most once in a while */
     g_assert_cmpuint(fake.notified, ==, 1);
+    /* the broken page is heard, though it was not the first of them */
+    g_assert_cmpuint(fake.poisoned, ==, 1);
+    g_assert_cmpint(fault(4 * MiB, 0, -EHWPOISON), ==, 0);
+    g_assert_cmpuint(fake.poisoned, ==, 1);
 
     /* a kick ends the delay that the fault has to wait */
     qatomic_set(&cpu->exit_request, true);
