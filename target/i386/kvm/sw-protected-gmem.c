@@ -5,15 +5,30 @@
  *
  * The model.  A reset machine expects memory as it was when it started, so every
  * block goes back to its initial state.  It is done before anything else is reset,
- * because loading ROM images again writes to RAM.
+ * because loading ROM images again writes to RAM.  A guest that wakes from sleep
+ * (ACPI S3) takes the way of a reset, too, but slept so that it keeps its memory.
  */
 
 #include "qemu/osdep.h"
 #include "qapi/error.h"
 #include "qemu/error-report.h"
 #include "qemu/main-loop.h"
+#include "hw/resettable.h"
 #include "system/reset.h"
 #include "sw-protected.h"
+
+#define TYPE_SW_PROTECTED_RESET "sw-protected-reset"
+OBJECT_DECLARE_SIMPLE_TYPE(SwProtectedReset, SW_PROTECTED_RESET)
+
+/* A plain reset handler is not told whether the guest wakes up */
+struct SwProtectedReset {
+    Object parent;
+    ResettableState state;
+};
+
+OBJECT_DEFINE_SIMPLE_TYPE_WITH_INTERFACES(SwProtectedReset, sw_protected_reset,
+                                          SW_PROTECTED_RESET, OBJECT,
+                                          { TYPE_RESETTABLE_INTERFACE }, { })
 
 static void reset_block(GmemBlock *block, void *opaque)
 {
@@ -33,15 +48,38 @@ static void reset_block(GmemBlock *block, void *opaque)
  * may need the BQL to let go of it.  So the BQL is dropped meanwhile; the main
  * loop is this thread, therefore no device comes or goes.
  */
-static void reset_memory(void *opaque)
+static void reset_memory(Object *obj, ResetType type)
 {
+    if (type == RESET_TYPE_WAKEUP) {
+        return;
+    }
     bql_unlock();
     gmem_block_foreach(reset_block, NULL);
     bql_lock();
 }
 
+static ResettableState *sw_protected_reset_get_state(Object *obj)
+{
+    return &SW_PROTECTED_RESET(obj)->state;
+}
+
+static void sw_protected_reset_class_init(ObjectClass *oc, const void *data)
+{
+    RESETTABLE_CLASS(oc)->get_state = sw_protected_reset_get_state;
+    RESETTABLE_CLASS(oc)->phases.hold = reset_memory;
+}
+
+static void sw_protected_reset_init(Object *obj)
+{
+}
+
+static void sw_protected_reset_finalize(Object *obj)
+{
+}
+
 bool sw_protected_engine_init(SwProtectedGuest *guest, Error **errp)
 {
-    qemu_register_reset(reset_memory, NULL);
+    /* as long as QEMU runs: the guest object cannot be deleted either */
+    qemu_register_resettable(object_new(TYPE_SW_PROTECTED_RESET));
     return true;
 }
