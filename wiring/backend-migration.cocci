@@ -8,6 +8,7 @@
 // Hook: capabilities migration/options.c 1
 // Include: migration/savevm.c system/hostmem-gmem.h
 // Hook: incoming migration/savevm.c 1
+// Hook: snapshot_load migration/savevm.c 1
 // Include: migration/dirtyrate.c system/hostmem-gmem.h
 // Hook: dirty_rate migration/dirtyrate.c 1
 // Include: system/dirtylimit.c system/hostmem-gmem.h
@@ -33,6 +34,18 @@ qemu_loadvm_state@p(...)
 {
 +    if (!gmem_incoming_check(errp)) {
 +        return -EINVAL;
++    }
+...
+}
+
+// Before the disks go back to the snapshot and the machine is reset
+@snapshot_load@
+position p;
+@@
+load_snapshot@p(...)
+{
++    if (!gmem_incoming_check(errp)) {
++        return false;
 +    }
 ...
 }

@@ -11,7 +11,8 @@
 6. a reset returns memory to its initial state, and the machine boots again
 7. on-fault can be read and changed
 """
-from lablib import QmpError, Tap, Vm
+from lablib import Tap, Vm
+from labswp import refused, wait_job
 
 MIB = 1 << 20
 KVM = ['-accel', 'kvm']
@@ -27,15 +28,6 @@ def blocks(vm):
 
 def get(vm, path, name):
     return vm.qmp.command('qom-get', path=path, property=name)
-
-
-def refused(tap, what, reason, call):
-    """call() must fail as a QMP command, and say why."""
-    try:
-        answer = call()
-        tap.ok(False, f'{what} is refused', f'it was not: {answer}')
-    except QmpError as error:
-        tap.ok(reason in str(error), f'{what} is refused', f'{error}')
 
 
 def check_bios(tap, vm, name):
@@ -136,15 +128,6 @@ def check_migration(tap):
                'calc_dirty_rate -b is refused')
         tap.ok('cannot be migrated or saved' in vm.qmp.hmp('savevm t'), 'savevm is refused')
         tap.equal(command('query-status')['status'], 'running', 'the VM runs on')
-
-
-def wait_job(vm, name):
-    """Raise what a job ended with, as if the command had failed."""
-    while True:
-        job = next(j for j in vm.qmp.command('query-jobs') if j['id'] == name)
-        if job['status'] == 'concluded':
-            raise QmpError({'class': 'GenericError', 'desc': job.get('error', 'none')})
-        vm.qmp.wait_event('JOB_STATUS_CHANGE', 1)
 
 
 def check_incoming(tap):
