@@ -45,6 +45,21 @@ static int sw_protected_kvm_type(X86ConfidentialGuest *cg)
     return KVM_X86_SW_PROTECTED_VM;
 }
 
+/* Only x86's machines make the VM of the type that the guest asks for */
+static bool check_machine(Error **errp)
+{
+    MachineState *machine = current_machine;
+
+    if (object_dynamic_cast(OBJECT(machine), TYPE_X86_MACHINE)) {
+        return true;
+    }
+    error_setg(errp, "sw-protected-guest: machine '%s' is no PC, and KVM made "
+               "an ordinary virtual machine for it",
+               MACHINE_GET_CLASS(machine)->name);
+    error_append_hint(errp, "Use -machine q35-swp.\n");
+    return false;
+}
+
 /* KVM has one address space only where memory can be private: none for SMM */
 static bool disable_smm(Error **errp)
 {
@@ -99,8 +114,9 @@ static int sw_protected_kvm_init(ConfidentialGuestSupport *cgs, Error **errp)
 {
     SwProtectedGuest *guest = SW_PROTECTED_GUEST(cgs);
 
-    if (!disable_smm(errp) || !check_memory_attributes(errp) ||
-        !enable_hypercall(errp) || !block_migration(guest, errp) ||
+    if (!check_machine(errp) || !disable_smm(errp) ||
+        !check_memory_attributes(errp) || !enable_hypercall(errp) ||
+        !block_migration(guest, errp) ||
         !sw_protected_engine_init(guest, errp)) {
         return -EINVAL;
     }
