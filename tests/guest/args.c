@@ -20,7 +20,9 @@ static const char *const numbers[] = {
     "seed", "rounds", "cpus", "base", "size", "step", "dump", "chunk",
     "retries", "delay", "marks", "bench", "slots", "exit-port", "unit",
 };
-static const char *const lists[] = { "borders", "dimm", "hole" };
+static const char *const lists[] = {
+    "borders", "dimm", "hole", "requests",
+};
 static const char *const strings[] = { "test", "content", "dry" };
 
 static bool known(const char *const *set, unsigned n, const char *key)

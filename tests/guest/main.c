@@ -19,6 +19,7 @@ static const struct {
     { "cycle",    test_cycle,    true,  true },
     { "pattern",  test_pattern,  true,  false },
     { "hotplug",  test_hotplug,  true,  false },
+    { "request",  test_request,  true,  false },
     { "bench",    test_bench,    true,  false },
 };
 

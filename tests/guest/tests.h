@@ -18,6 +18,7 @@ void test_pattern(void);
 void test_pam(void);
 void test_cycle(void);
 void test_hotplug(void);
+void test_request(void);
 void test_bench(void);
 
 /*

@@ -20,7 +20,7 @@ PAGE = 4096
 GIB4 = 4 << 30
 SOAK = os.environ.get('GMEM_SOAK') == '1'
 STATE = re.compile(r'^STATE 0x([0-9a-f]+) (\d+) ([PS])$', re.MULTILINE)
-DONE = r'^GUEST-DONE pass=(\d+) fail=(\d+) skip=(\d+)$'
+DONE = r'^GUEST-DONE pass=(\d+) fail=(\d+) skip=(\d+)\n'
 
 
 class Layout:
@@ -81,7 +81,7 @@ class GuestVm(Vm):
 
     def mark(self, name, timeout=None):
         """Wait until the guest stands at MARK or WAIT name; False when it never does."""
-        return bool(self.serial.wait_for(rf'^(MARK|WAIT) {re.escape(name)}$', timeout))
+        return bool(self.serial.wait_for(rf'^(MARK|WAIT) {re.escape(name)}\n', timeout))
 
     def go(self):
         """Let a guest go on that waits for a byte."""

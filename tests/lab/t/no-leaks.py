@@ -174,19 +174,19 @@ def one_dimm(vm, number):
     if number == 0:
         plug(qmp, old)
     wait = rf'(?s)(GUEST-DONE.*){{{said}}}^WAIT hotplug/'
-    good = vm.serial.wait_for(wait + 'plug$')
+    good = vm.serial.wait_for(wait + 'plug\n')
     vm.go()
-    good = good and vm.serial.wait_for(wait + 'unplug$')
+    good = good and vm.serial.wait_for(wait + 'unplug\n')
     qmp.command('device_del', id='d' + old)
     vm.go()
-    good = good and vm.serial.wait_for(wait + 'replug$')
+    good = good and vm.serial.wait_for(wait + 'replug\n')
     while good and (event := qmp.wait_event('DEVICE_DELETED')):
         if event['data'].get('device') == 'd' + old:
             break
     qmp.command('object-del', id=old)
     plug(qmp, new)
     vm.go()
-    good = good and vm.serial.wait_for(wait + 'end$')
+    good = good and vm.serial.wait_for(wait + 'end\n')
     vm.go()
     return bool(good and vm.serial.wait_for(rf'(?s)(GUEST-DONE.*){{{said}}}GUEST-DONE'))
 
