@@ -106,53 +106,65 @@ static bool gmem_holder_replaying(GmemBlock *block, const GmemHolder *holder,
 }
 
 /*
- * The next run of [offset, end) that the holder may have, with the holder entered
- * and the replay listed; false when there is none or the holder leaves.
+ * One step of a replay from @offset: lists in @replay the next run that the holder
+ * may have, or an empty one where this step has none.  False when the holder leaves.
  */
-static bool gmem_replay_next(GmemBlock *block, GmemHolder *holder,
-                             GmemHolderCall *call, GmemReplay *replay,
-                             uint64_t offset, uint64_t end)
+static bool gmem_replay_look(GmemBlock *block, const GmemHolderCall *call,
+                             GmemReplay *replay, uint64_t offset, uint64_t end)
 {
     GmemPageRun run;
 
+    end = MIN(end, QEMU_ALIGN_DOWN(offset, GMEM_REPLAY_BYTES) +
+                   GMEM_REPLAY_BYTES);
     QEMU_LOCK_GUARD(&block->lock);
-    if (holder->leaving ||
-        !gmem_map_next_usable(&block->map, gmem_page(offset), gmem_page(end),
-                              &run)) {
+    if (call->gone || call->holder->leaving) {
         return false;
     }
-    replay->holder = holder;
+    if (!gmem_map_next_usable(&block->map, gmem_page(offset), gmem_page(end),
+                              &run)) {
+        run.start = run.end = gmem_page(end);
+    }
+    replay->holder = call->holder;
     replay->offset = (uint64_t)run.start << GMEM_PAGE_BITS;
     replay->size = (uint64_t)(run.end - run.start) << GMEM_PAGE_BITS;
-    /* what is marked from here on finds us on the list, and waits */
-    QTAILQ_INSERT_TAIL(&block->replays, replay, next);
-    gmem_holder_enter(call, holder);
+    if (replay->size) {
+        /* what is marked from here on finds us on the list, and waits */
+        QTAILQ_INSERT_TAIL(&block->replays, replay, next);
+    }
     return true;
 }
 
-static void gmem_replay_done(GmemBlock *block, GmemHolderCall *call,
-                             GmemReplay *replay)
+static void gmem_replay_give(GmemBlock *block, GmemReplay *replay,
+                             GmemHolder *holder)
 {
+    holder->ops->end(holder, replay->offset, replay->size, GMEM_PAGE_SHARED);
     QEMU_LOCK_GUARD(&block->lock);
     QTAILQ_REMOVE(&block->replays, replay, next);
-    gmem_holder_leave(block, call);
+    qemu_cond_broadcast(&block->holders_idle);
 }
 
+/* The holder is entered throughout, so that who removes it waits for us */
 void gmem_holder_replay_shared(GmemHolder *holder, uint64_t offset,
                                uint64_t size)
 {
     GmemBlock *block = holder->block;
     uint64_t end = MIN(offset + size, block->size);
-    GmemHolderCall call = { .gone = false };
+    GmemHolderCall call;
     GmemReplay replay;
 
     gmem_block_ref(block);
-    while (!call.gone &&
-           gmem_replay_next(block, holder, &call, &replay, offset, end)) {
-        holder->ops->end(holder, replay.offset, replay.size,
-                         GMEM_PAGE_SHARED);
+    WITH_QEMU_LOCK_GUARD(&block->lock) {
+        gmem_holder_enter(&call, holder);
+    }
+    while (offset < end &&
+           gmem_replay_look(block, &call, &replay, offset, end)) {
         offset = replay.offset + replay.size;
-        gmem_replay_done(block, &call, &replay);
+        if (replay.size) {
+            gmem_replay_give(block, &replay, holder);
+        }
+    }
+    WITH_QEMU_LOCK_GUARD(&block->lock) {
+        gmem_holder_leave(block, &call);
     }
     gmem_block_unref(block);
 }

@@ -28,6 +28,12 @@ typedef struct QEMU_ALIGNED(64) GmemStripe {
     unsigned int drainer;       /* some conversion may change the phase */
 } GmemStripe;
 
+/*
+ * A replay gives this much at a time: a conversion of other pages waits for one such
+ * step at most, and the block lock is held for a search of this many pages
+ */
+#define GMEM_REPLAY_BYTES (64 * UINT64_C(0x100000))
+
 /* A replay that is calling its holder just now; lives on the replayer's stack */
 typedef struct GmemReplay {
     const GmemHolder *holder;

@@ -294,7 +294,9 @@ void gmem_holder_add(GmemBlock *block, GmemHolder *holder);
  * converting.  A conversion of pages that this is giving to the holder just now waits
  * with its begin() until that end() is back, so the two never overlap; what is
  * converting already is left out, and the conversion's own end() gives it to the holder
- * if it comes out shared.  Not to be called twice at a time for one holder and range.
+ * if it comes out shared.  Goes in steps of at most 64 MiB.  Another thread may remove the
+ * holder meanwhile: that ends the replay, and returns when it has ended.  Not to be
+ * called twice at a time for one holder and range.
  */
 void gmem_holder_replay_shared(GmemHolder *holder, uint64_t offset,
                                uint64_t size);

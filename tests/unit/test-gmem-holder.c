@@ -5,9 +5,10 @@
  *
  * 1. One that joins in the middle of a conversion, either way, also of one that is
  *    undone, ends up with exactly what is shared.
- * 2. A replay and a begin() of the same pages take turns.
- * 3. Leaving waits for a running call, leaves the others in peace, and may be done from
- *    inside a call, also by one holder to another.
+ * 2. A replay and a begin() of the same pages take turns; a replay of much memory
+ *    goes in steps.
+ * 3. Leaving waits for a running call, ends a replay between two, leaves the others in
+ *    peace, and may be done from inside a call, also by one holder to another.
  * 4. A holder whose begin() takes a big lock, while the owner of that lock adds and
  *    removes holders: nobody waits for ever.
  */
@@ -117,7 +118,7 @@ static void *replay_main(void *opaque)
 {
     FakeHolder *fh = opaque;
 
-    gmem_holder_replay_shared(&fh->holder, 0, PAGES * PAGE);
+    gmem_holder_replay_shared(&fh->holder, 0, fh->fb->pages * PAGE);
     return NULL;
 }
 
@@ -159,6 +160,33 @@ static void test_replay_range(Fixture *f, gconstpointer opaque)
                          (page >= 120 && page < 140));
     }
     fake_holder_leave(fh);
+}
+
+/* What is given at a time is bounded, and pages beyond wait for nobody */
+static void test_replay_chunks(Fixture *f, gconstpointer opaque)
+{
+    unsigned int chunk = GMEM_REPLAY_BYTES / PAGE;
+    FakeBlock *big = fake_block_new(&f->world, "big", 4 * chunk,
+                                    GMEM_PAGE_SHARED);
+    FakeHolder *fh;
+    QemuThread thread;
+
+    /* the third step has nothing to give */
+    g_assert_cmpint(convert(big, 2 * chunk, chunk, GMEM_PAGE_PRIVATE), ==, 0);
+    fh = fake_holder_new(big, "slow");
+    g_assert_cmpuint(fh->ends, ==, 3);
+    fh->on_end = hesitate;
+    qemu_thread_create(&thread, "replay", replay_main, fh,
+                       QEMU_THREAD_JOINABLE);
+    qemu_sem_wait(&entered);
+    fh->on_end = NULL;          /* the conversion shall not hesitate */
+    g_assert_cmpint(convert(big, chunk + 5, 1, GMEM_PAGE_PRIVATE), ==, 0);
+    qemu_sem_post(&proceed);
+    qemu_thread_join(&thread);
+    fake_holder_check(fh);
+    fake_holder_leave(fh);
+    fake_block_check(big);
+    fake_block_free(big);
 }
 
 /* ---- leaving ---- */
@@ -244,6 +272,36 @@ static void test_leave_inside(Fixture *f, gconstpointer opaque)
     fake_holder_free(self ? two : three);
 }
 
+static void say_entered(FakeHolder *fh, GmemPageState state)
+{
+    qemu_sem_post(&entered);
+}
+
+static void test_leave_replay(Fixture *f, gconstpointer opaque)
+{
+    unsigned int page, round;
+
+    for (page = 0; page < PAGES; page += 2) {
+        g_assert_cmpint(convert(f->fb, page, 1, GMEM_PAGE_PRIVATE), ==, 0);
+    }
+    for (round = 0; round < 500; round++) {
+        FakeHolder *fh = fake_holder_new(f->fb, "short");
+        QemuThread thread;
+
+        fh->on_end = say_entered;
+        qemu_thread_create(&thread, "replay", replay_main, fh,
+                           QEMU_THREAD_JOINABLE);
+        for (page = 0; page <= round % (PAGES / 2); page++) {
+            qemu_sem_wait(&entered);
+        }
+        fake_holder_leave(fh);      /* and is freed: nobody may look at it */
+        qemu_thread_join(&thread);
+        while (!qemu_sem_timedwait(&entered, 0)) {
+            /* what was said in vain */
+        }
+    }
+}
+
 /* ---- the big lock ---- */
 
 static QemuMutex bql;
@@ -313,7 +371,9 @@ int main(int argc, char **argv)
         test_join_undone);
     add("/gmem/holder/replay/first", NULL, test_replay_first);
     add("/gmem/holder/replay/range", NULL, test_replay_range);
+    add("/gmem/holder/replay/chunks", NULL, test_replay_chunks);
     add("/gmem/holder/leave/waits", NULL, test_leave_waits);
+    add("/gmem/holder/leave/replay", NULL, test_leave_replay);
     add("/gmem/holder/leave/self", GINT_TO_POINTER(true), test_leave_inside);
     add("/gmem/holder/leave/other", GINT_TO_POINTER(false), test_leave_inside);
     add("/gmem/holder/big-lock", NULL, test_big_lock);
