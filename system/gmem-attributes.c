@@ -85,16 +85,11 @@ int ram_block_attributes_state_change(RamBlockAttributes *attr,
                                       uint64_t offset, uint64_t size,
                                       bool to_discard)
 {
-    GmemSegment segment = { attr->ram_block->gmem, offset, size };
-    GmemRequest req = {
-        .segments = &segment,
-        .nr_segments = 1,
-        .to = to_discard ? GMEM_PAGE_PRIVATE : GMEM_PAGE_SHARED,
-    };
-    int ret = gmem_convert_request(&req);
-
-    g_free(req.stalled_holder);
-    return ret;
+    /*
+     * Here to be linked only: the one caller is the rest of kvm_convert_memory(),
+     * behind the hook that returns.  A conversion begins with the engine.
+     */
+    g_assert_not_reached();
 }
 
 void gmem_ram_block_named(RAMBlock *rb)
