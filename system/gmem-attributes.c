@@ -64,6 +64,8 @@ RamBlockAttributes *ram_block_attributes_create(RAMBlock *rb)
     RamBlockAttributes *attr =
         RAM_BLOCK_ATTRIBUTES(object_new(TYPE_RAM_BLOCK_ATTRIBUTES));
 
+    /* The kernel makes it without; a child process must not keep the VM's memory */
+    qemu_set_cloexec(rb->guest_memfd);
     attr->ram_block = rb;
     if (memory_region_set_ram_discard_manager(rb->mr,
                                               RAM_DISCARD_MANAGER(attr))) {

@@ -162,5 +162,6 @@ int gmem_kvm_create_shared(uint64_t size, Error **errp)
                          " bytes", size);
         return -1;
     }
+    qemu_set_cloexec(fd);
     return fd;
 }

@@ -7,6 +7,7 @@
  *  4. an object in use cannot be deleted; one that is not, can
  *  5. migration: userfaultfd and CPR are refused, with the reason
  *  6. mem-lock=on where memory can be private; here, as it takes privileges
+ *  7. a program that QEMU starts does not get the memory
  *
  * SPDX-License-Identifier: GPL-2.0-or-later
  */
@@ -233,6 +234,42 @@ static char *why_not(void)
     return NULL;
 }
 
+/* Is what /proc tells of file descriptor @fd of @pid closed on exec? */
+static bool closed_on_exec(pid_t pid, const char *fd)
+{
+    g_autofree char *path = g_strdup_printf("/proc/%d/fdinfo/%s", (int)pid, fd);
+    g_autofree char *info = NULL;
+    const char *flags;
+
+    g_assert_true(g_file_get_contents(path, &info, NULL, NULL));
+    flags = strstr(info, "flags:");
+    g_assert_nonnull(flags);
+    return g_ascii_strtoull(flags + strlen("flags:"), NULL, 8) & O_CLOEXEC;
+}
+
+static void test_close_on_exec(void)
+{
+    QTestState *qts = start();
+    pid_t pid = qtest_pid(qts);
+    g_autofree char *path = g_strdup_printf("/proc/%d/fd", (int)pid);
+    GDir *dir = g_dir_open(path, 0, NULL);
+    unsigned int found = 0;
+    const char *fd;
+
+    while ((fd = g_dir_read_name(dir))) {
+        g_autofree char *link = g_build_filename(path, fd, NULL);
+        g_autofree char *target = g_file_read_link(link, NULL);
+
+        if (target && strstr(target, "[kvm-gmem]")) {
+            found++;
+            g_assert_true(closed_on_exec(pid, fd));
+        }
+    }
+    g_assert_cmpuint(found, ==, 1);
+    g_dir_close(dir);
+    qtest_quit(qts);
+}
+
 static const struct {
     const char *name;
     void (*fn)(void);
@@ -240,7 +277,7 @@ static const struct {
     { "refusals", test_refusals }, { "properties", test_properties },
     { "fixed", test_fixed }, { "delete", test_delete },
     { "userfaultfd", test_userfaultfd }, { "cpr", test_cpr },
-    { "mem-lock", test_mem_lock },
+    { "mem-lock", test_mem_lock }, { "close-on-exec", test_close_on_exec },
 };
 
 static char *skip_reason;

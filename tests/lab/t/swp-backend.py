@@ -10,7 +10,12 @@
 5. policy and host-nodes: accepted, with a warning where they cannot govern private pages
 6. a DIMM with private memory is plugged; its backend is in use then
 7. QOM properties follow the conversions
+8. a program that QEMU starts does not get the guest_memfd
 """
+import os
+import re
+from pathlib import Path
+
 from lablib import Cgroup, QmpError, Tap, Vm, hugepages_free
 
 MIB = 1 << 20
@@ -47,6 +52,15 @@ def check_initial(tap):
             vm.qmp.command('system_reset')
             vm.qmp.wait_event('RESET')
             tap.equal(get(vm, f'{state}-size'), SIZE, f'initial={state}: reset brings it back')
+
+
+def check_close_on_exec(tap):
+    with machine() as vm:
+        process = Path('/proc', str(vm.process.pid))
+        flags = [re.search(r'flags:\s*(\d+)', (process / 'fdinfo' / fd.name).read_text())[1]
+                 for fd in (process / 'fd').iterdir() if '[kvm-gmem]' in os.readlink(fd)]
+    tap.ok(flags and all(int(value, 8) & os.O_CLOEXEC for value in flags),
+           'the guest_memfd is closed on exec', flags)
 
 
 def held(options, **more):
@@ -157,6 +171,7 @@ def main():
     check_hugetlb(tap)
     check_policy(tap)
     check_dimm(tap)
+    check_close_on_exec(tap)
     tap.done()
 
 
