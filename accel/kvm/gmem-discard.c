@@ -10,8 +10,8 @@
  * acted on under the commit lock, so that none of them turns shared between.
  * Until then its private parts are zeroed, so that a page shared again reads the
  * same whatever backs it.
- * The map tells this apart from a page that is merely about to turn shared:
- * nobody can have written that one yet.
+ * A page that converts may still be undone, and is then shared with what it held:
+ * so it keeps its huge page.  If it ends up private, its own discard comes later.
  */
 
 #include "qemu/osdep.h"
@@ -53,14 +53,6 @@ static int free_shared(RAMBlock *rb, uint64_t offset, uint64_t size)
     return ret;
 }
 
-static bool all_private(GmemBlock *block, uint64_t offset, uint64_t end)
-{
-    GmemPageState state;
-
-    return gmem_block_run(block, offset, end, &state) == end &&
-           state == GMEM_PAGE_PRIVATE;
-}
-
 /* The huge page at @unit, of which [offset, end) just turned private */
 static int free_huge(GmemBlock *block, RAMBlock *rb, uint64_t unit,
                      uint64_t offset, uint64_t end)
@@ -69,7 +61,7 @@ static int free_huge(GmemBlock *block, RAMBlock *rb, uint64_t unit,
     int ret;
 
     gmem_block_commit_lock(block);
-    if (all_private(block, unit, unit_end)) {
+    if (gmem_block_range_is(block, unit, unit_end - unit, GMEM_PAGE_PRIVATE)) {
         ret = free_shared(rb, unit, rb->page_size);
     } else {
         /* Part of a huge page stays, and is zeroed as if it had been freed */
