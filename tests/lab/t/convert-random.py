@@ -23,7 +23,7 @@ def main():
         vm.finish(tap)
         compare_maps(tap, vm, LAYOUT, minimum=500)
         infos = [counters_add_up(tap, vm.qmp, name) for name, _ in LAYOUT.blocks]
-        # A request for the state that a page has converts nothing, and one over the border counts twice
+        # What asks for the state that is there counts nothing, what crosses the border twice
         counted = sum(i['to-private']['conversions'] + i['to-shared']['conversions'] for i in infos)
         tap.ok(ROUNDS / 4 < counted < 3 * ROUNDS, 'a plausible number of conversions is counted',
                str(counted))

@@ -11,9 +11,20 @@
 RAM ends below 4 GiB in the middle of the second block, so there is a border inside low memory
 and a hole inside a block.
 """
-from gmemlab import MIB, GuestVm, Layout, Tap, block, compare_maps, counters_add_up
+from gmemlab import (MIB, PAGE, GuestVm, Layout, Tap, block, compare_maps, counters_add_up,
+                     guest_private, host_private)
 
 LAYOUT = Layout([('ram0', 96 * MIB), ('ram1', 160 * MIB)], low=128 * MIB)
+
+
+def check_comparison(tap, vm):
+    """The comparison itself: it finds one page that the host converts behind the guest's back."""
+    vm.qmp.command('gmem-convert', id=block(vm.qmp, 'ram1')['id'], offset=8 * MIB, size=PAGE,
+                   state='private')
+    guest, _ = guest_private(vm.serial.text, LAYOUT)
+    host = host_private(vm.qmp, LAYOUT)
+    tap.equal([set(host[name]) - set(guest[name]) for name, _ in LAYOUT.blocks],
+              [set(), {(8 * MIB, 8 * MIB + PAGE)}], 'a single page that differs is found')
 
 
 def main():
@@ -30,6 +41,7 @@ def main():
         info = block(vm.qmp, 'ram1')
         tap.ok(info['failures'] >= 2 and info.get('last-error'),
                'refused requests are counted and explained', str(info))
+        check_comparison(tap, vm)
         tap.equal(vm.quit(), 0, 'QEMU ends on its own')
     tap.done()
 
