@@ -217,7 +217,8 @@ static unsigned long gmem_transaction_mark(GmemTransaction *t)
 
 /*
  * Would the request exceed a shared-limit as things are now?  Asked before any
- * waiting, so that a guest hears EINVAL at once and not after a time-out.
+ * waiting, so that a guest hears EINVAL at once and not after a time-out.  Pages
+ * that are converting are charged already, by the request that converts them.
  */
 static int gmem_transaction_precheck(const GmemTransaction *t)
 {
@@ -231,9 +232,10 @@ static int gmem_transaction_precheck(const GmemTransaction *t)
         for (n = i; n < end; n++) {
             const GmemPart *part = &t->parts[n];
 
-            pages += gmem_map_count(&block->map, gmem_page(part->offset),
-                                    gmem_page(part->offset + part->size),
-                                    GMEM_PAGE_PRIVATE);
+            pages += gmem_map_count_still(&block->map,
+                                          gmem_page(part->offset),
+                                          gmem_page(part->offset + part->size),
+                                          GMEM_PAGE_PRIVATE);
         }
         if (!gmem_block_charge(block, pages, false)) {
             return -EINVAL;

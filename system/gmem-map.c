@@ -196,6 +196,22 @@ unsigned long gmem_map_count(const GmemMap *map, unsigned long first,
     return count;
 }
 
+unsigned long gmem_map_count_still(const GmemMap *map, unsigned long first,
+                                   unsigned long end, GmemPageState state)
+{
+    unsigned long invert = state == GMEM_PAGE_SHARED ? 0 : ~0UL;
+    unsigned long count = 0;
+    size_t i;
+
+    for (i = BIT_WORD(first); first < end && i <= BIT_WORD(end - 1); i++) {
+        unsigned long converting = qatomic_load_acquire(&map->converting[i]);
+
+        count += ctpopl((gmem_map_shared(map, i) ^ invert) & ~converting &
+                        gmem_map_mask(i, first, end));
+    }
+    return count;
+}
+
 unsigned long gmem_map_run(const GmemMap *map, unsigned long first,
                            unsigned long limit, GmemPageState *state)
 {

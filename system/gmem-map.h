@@ -50,6 +50,9 @@ bool gmem_map_range_is(const GmemMap *map, unsigned long first,
 /* Pages of [first, end) that have @state, converting or not */
 unsigned long gmem_map_count(const GmemMap *map, unsigned long first,
                              unsigned long end, GmemPageState state);
+/* The same, but without those that are converting */
+unsigned long gmem_map_count_still(const GmemMap *map, unsigned long first,
+                                   unsigned long end, GmemPageState state);
 /* End, at most @limit, of the run of equal state at @first, and its state */
 unsigned long gmem_map_run(const GmemMap *map, unsigned long first,
                            unsigned long limit, GmemPageState *state);

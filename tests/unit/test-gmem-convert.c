@@ -262,6 +262,23 @@ static void test_limit_at_once(void *fixture, gconstpointer opaque)
     check();
 }
 
+/* Who asks for what is being made shared waits; the pages count once */
+static void try_same_shared(FakeBlock *block, GmemPageState to)
+{
+    block->on_set_state = NULL;
+    g_assert_cmpint(convert(block, 2, 8, GMEM_PAGE_SHARED), ==, -EAGAIN);
+}
+
+static void test_limit_once(void *fixture, gconstpointer opaque)
+{
+    g_assert_cmpint(convert(fb, 0, PAGES, GMEM_PAGE_PRIVATE), ==, 0);
+    gmem_block_set_shared_limit(fb->block, 10 * PAGE);
+    fb->on_set_state = try_same_shared;
+    g_assert_cmpint(convert(fb, 0, 10, GMEM_PAGE_SHARED), ==, 0);
+    g_assert_cmpint(convert(fb, 2, 8, GMEM_PAGE_SHARED), ==, 0);
+    check();
+}
+
 /* ---- waiting ---- */
 
 static void try_same(FakeHolder *holder, uint64_t offset, uint64_t size)
@@ -462,6 +479,7 @@ int main(int argc, char **argv)
     add("alternating", test_alternating);
     add("limit", test_limit);
     add("limit-at-once", test_limit_at_once);
+    add("limit-once", test_limit_once);
     add("reserved", test_reserved);
     add("access", test_access);
     add("access-converting", test_access_converting);
