@@ -253,6 +253,28 @@ static void gmem_transaction_uncharge(GmemTransaction *t, unsigned int end)
     }
 }
 
+/*
+ * Afterwards what is charged is what the map says is shared: also after an undo that
+ * failed, where some pages changed and some did not.
+ */
+static void gmem_transaction_correct(GmemTransaction *t)
+{
+    unsigned int i;
+
+    for (i = 0; i < t->nr_parts; i++) {
+        GmemPart *part = &t->parts[i];
+        unsigned long first = gmem_page(part->offset);
+        unsigned long end = gmem_page(part->offset + part->size);
+        unsigned long private = gmem_map_count(&part->block->map, first, end,
+                                               GMEM_PAGE_PRIVATE);
+
+        if (t->req->to == GMEM_PAGE_PRIVATE) {
+            private -= end - first - part->pages;   /* were so before */
+        }
+        gmem_block_uncharge(part->block, private);
+    }
+}
+
 /* Charge all marked pages as shared, or none */
 static int gmem_transaction_charge(GmemTransaction *t)
 {
@@ -360,9 +382,8 @@ static int gmem_transaction_change(GmemTransaction *t)
     } else {
         gmem_unquiesce(t);
     }
-    /* what is charged is what was shared and stayed so, or became it */
-    if (ret ? charged : !to_shared) {
-        gmem_transaction_uncharge(t, t->nr_parts);
+    if (charged || !to_shared) {
+        gmem_transaction_correct(t);
     }
     return ret;
 }

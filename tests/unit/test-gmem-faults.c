@@ -263,6 +263,13 @@ static void check_nothing_exposed(Scene *s, unsigned int b)
     }
 }
 
+/* Whatever came of it, shared-limit is compared with what is shared */
+static void check_charge(Scene *s, unsigned int b)
+{
+    g_assert_cmpuint(s->blocks[b]->block->charged_pages * PAGE, ==,
+                     gmem_block_shared_bytes(s->blocks[b]->block));
+}
+
 static void test_undo_failing(gconstpointer opaque)
 {
     GmemPageState to = GPOINTER_TO_INT(opaque);
@@ -280,6 +287,7 @@ static void test_undo_failing(gconstpointer opaque)
             bool broken = gmem_block_is_broken(s.blocks[b]->block);
 
             check_nothing_exposed(&s, b);
+            check_charge(&s, b);
             g_assert_cmpint(convert(s.blocks[b], 0, 1, GMEM_PAGE_SHARED), ==,
                             broken ? -EINVAL : 0);
         }
