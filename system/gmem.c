@@ -151,15 +151,13 @@ static int convert_segments(GArray *segments, bool to_private,
         .nr_segments = segments->len,
         .to = to_private ? GMEM_PAGE_PRIVATE : GMEM_PAGE_SHARED,
         .timeout_ms = MAX(left, 1),     /* 0 would be the default */
-        .kicked = kicked,
+        /* when its time is over, a kick is no reason to be asked again */
+        .kicked = left ? kicked : NULL,
         .opaque = opaque,
     };
     int ret = gmem_convert_request(&req);
 
     g_free(req.stalled_holder);
-    if (ret == -EINTR && !left) {
-        return -EAGAIN;
-    }
     return ret == 0 || ret == -EAGAIN || ret == -EINTR ? ret : -EINVAL;
 }
 
