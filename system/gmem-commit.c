@@ -92,16 +92,9 @@ static int gmem_commit_part(GmemTransaction *t, GmemPart *part)
     return 0;
 }
 
-/*
- * The way back has a time allowance of its own and listens to no kick: what is
- * half done must not stay so.
- */
 static int gmem_undo_run(GmemTransaction *t, GmemPart *part, uint64_t start,
-                         uint64_t size)
+                         uint64_t size, GmemWait *wait)
 {
-    GmemWait wait = {
-        .deadline_ns = gmem_clock_ns() + t->timeout_ms * (int64_t)SCALE_MS,
-    };
     GmemPageState from = t->req->to == GMEM_PAGE_SHARED ? GMEM_PAGE_PRIVATE
                                                         : GMEM_PAGE_SHARED;
     uint64_t busy;
@@ -110,17 +103,17 @@ static int gmem_undo_run(GmemTransaction *t, GmemPart *part, uint64_t start,
     do {
         ret = gmem_commit_step(part->block, start, size, from, &busy);
     } while ((gmem_commit_again(ret) || ret == -ENOMEM) &&
-             !gmem_wait_backoff(&wait));
+             !gmem_wait_backoff(wait));
     return ret;
 }
 
-static bool gmem_undo_part(GmemTransaction *t, GmemPart *part)
+static bool gmem_undo_part(GmemTransaction *t, GmemPart *part, GmemWait *wait)
 {
     uint64_t start, size, offset = part->offset;
     bool undone = true;
 
     while (gmem_part_next_run(part, offset, &start, &size)) {
-        int ret = gmem_undo_run(t, part, start, size);
+        int ret = gmem_undo_run(t, part, start, size, wait);
 
         if (ret) {
             t->error = -ret;
@@ -134,6 +127,30 @@ static bool gmem_undo_part(GmemTransaction *t, GmemPart *part)
     return undone;
 }
 
+/*
+ * The way back has a time allowance of its own, the blocks' if the request had less,
+ * and listens to no kick: what is half done must not stay so.  It is one for all;
+ * once it is used up, what is left is tried once each.
+ */
+static bool gmem_undo(GmemTransaction *t)
+{
+    uint32_t ms = t->timeout_ms;
+    bool undone = true;
+    GmemWait wait = { };
+    unsigned int i;
+
+    for (i = 0; i < t->nr_parts; i++) {
+        ms = MAX(ms, gmem_block_timeout_ms(t->parts[i].block));
+    }
+    wait.deadline_ns = gmem_clock_ns() + ms * (int64_t)SCALE_MS;
+    for (i = t->nr_parts; i-- > 0; ) {
+        if (t->parts[i].committed) {
+            undone &= gmem_undo_part(t, &t->parts[i], &wait);
+        }
+    }
+    return undone;
+}
+
 int gmem_commit(GmemTransaction *t)
 {
     unsigned int i;
@@ -144,10 +161,8 @@ int gmem_commit(GmemTransaction *t)
             ret = gmem_commit_part(t, &t->parts[i]);
         }
     }
-    for (i = t->nr_parts; ret && i-- > 0; ) {
-        if (t->parts[i].committed && !gmem_undo_part(t, &t->parts[i])) {
-            ret = -EIO;
-        }
+    if (ret && !gmem_undo(t)) {
+        ret = -EIO;
     }
     return ret;
 }

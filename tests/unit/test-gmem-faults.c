@@ -11,7 +11,8 @@
  * 1. once EAGAIN: tried again, and converted
  * 2. EAGAIN from N on: EAGAIN, nothing changed, the holder named when it was one
  * 3. once ENOMEM: EIO from the provider, nothing changed
- *    and the same when undoing needs a few attempts
+ *    and the same when undoing needs a few attempts, even where the request has
+ *    hardly any time; but all attempts together have one time, not each run its own
  * 4. EAGAIN from N on and a kick: EINTR, nothing changed
  * 5. EIO from N on, so that undoing fails too: the block is broken, and what nobody
  *    knows the state of is refused and held by nobody
@@ -295,6 +296,68 @@ static void test_undo_failing(gconstpointer opaque)
     }
 }
 
+/* From this call on, for longer than a millisecond of back-offs */
+static void fail_for_long(FakeBlock *fb, GmemPageState to)
+{
+    fb->on_set_state = NULL;
+    world_fail(fb->world, 1, 10, -ENOMEM);
+}
+
+/* A request with hardly any time of its own is undone with the block's */
+static void test_undo_has_time(gconstpointer opaque)
+{
+    GmemPageState to = GPOINTER_TO_INT(opaque);
+    Scene s;
+    int ret;
+
+    scene_init(&s, to);
+    gmem_block_set_timeout_ms(s.blocks[1]->block, 60000);
+    /* the second part fails, and so do enough calls to use up 1 ms */
+    s.req.timeout_ms = 1;
+    s.segments[0] = (GmemSegment) { s.blocks[0]->block, 0, 100 * PAGE };
+    s.segments[1] = (GmemSegment) { s.blocks[1]->block, 0, 128 * PAGE };
+    s.req.nr_segments = 2;
+    world_fail(&s.world, NEVER, NEVER, 0);
+    s.blocks[1]->on_set_state = fail_for_long;
+    ret = gmem_convert_request(&s.req);
+    /* on a slow machine its time may be over before it comes to the provider */
+    g_assert(ret == -EIO || (ret == -EAGAIN && to == GMEM_PAGE_PRIVATE));
+    world_fail(&s.world, NEVER, NEVER, 0);
+    s.blocks[1]->on_set_state = NULL;
+    scene_check(&s, false);
+    scene_destroy(&s);
+}
+
+/* Not one of many runs can be undone: they have one time, not one each */
+static void test_undo_once(void)
+{
+    World world;
+    FakeBlock *blocks[2];
+    GmemSegment segments[2];
+    GmemRequest req;
+    unsigned int page;
+
+    world_init(&world);
+    for (page = 0; page < 2; page++) {
+        blocks[page] = fake_block_new(&world, "ram", PAGES, GMEM_PAGE_SHARED);
+        gmem_block_set_timeout_ms(blocks[page]->block, 20);
+        segments[page] = (GmemSegment) { blocks[page]->block, 0,
+                                         PAGES * PAGE };
+    }
+    for (page = 0; page < PAGES; page += 2) {
+        g_assert_cmpint(convert(blocks[0], page, 1, GMEM_PAGE_PRIVATE), ==, 0);
+    }
+    req = world_request(&world, segments, 2, GMEM_PAGE_PRIVATE);
+    world_fail(&world, 2, NEVER, -ENOMEM);
+    g_assert_cmpint(gmem_convert_request(&req), ==, -EIO);
+    g_assert(gmem_block_is_broken(blocks[0]->block));
+    /* back-offs of 20 us doubling to 5 ms fill 20 ms with less than 16 calls */
+    g_assert_cmpuint(world.calls, <, 2 + PAGES / 2 + 16);
+    g_free(req.stalled_holder);
+    fake_block_free(blocks[0]);
+    fake_block_free(blocks[1]);
+}
+
 int main(int argc, char **argv)
 {
     gconstpointer private = GINT_TO_POINTER(GMEM_PAGE_PRIVATE);
@@ -314,6 +377,11 @@ int main(int argc, char **argv)
                          test_undo_retried);
     g_test_add_data_func("/gmem/faults/undo-retried/shared", shared,
                          test_undo_retried);
+    g_test_add_data_func("/gmem/faults/undo-has-time/private", private,
+                         test_undo_has_time);
+    g_test_add_data_func("/gmem/faults/undo-has-time/shared", shared,
+                         test_undo_has_time);
+    g_test_add_func("/gmem/faults/undo-once", test_undo_once);
     g_test_add_func("/gmem/faults/kicked", test_kicked);
     g_test_add_data_func("/gmem/faults/undo-failing/private", private,
                          test_undo_failing);
