@@ -85,6 +85,11 @@ static int gmem_commit_part(GmemTransaction *t, GmemPart *part)
     }
     t->wait.backoff_ns = 0;
     part->committed = !ret;
+    if (ret == -ENOTRECOVERABLE) {
+        part->lost = true;
+        gmem_block_break(part->block, "the kernel did a part of a conversion "
+                         "and would not take it back");
+    }
     if (ret) {
         t->error = -ret;
         return -EIO;

@@ -128,6 +128,7 @@ typedef struct GmemPart {
     uint64_t begun_end;         /* all runs below: begin() of all is done */
     uint64_t begun_holder;      /* the run there: begin() up to this id */
     bool committed;             /* kernel and map have the new state */
+    bool lost;                  /* nobody knows what state the kernel has */
     unsigned int retries;
     int64_t busy_ns;
 } GmemPart;

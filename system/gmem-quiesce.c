@@ -174,8 +174,9 @@ void gmem_settle(GmemTransaction *t)
 }
 
 /*
- * A run that still has the new state could not be undone.  Nobody knows what the
- * kernel thinks of it, so it stays marked: refused to all accesses for good.
+ * A run that still has the new state could not be undone, and one that is lost was
+ * half done.  Nobody knows what the kernel thinks of it, so it stays marked: refused
+ * to all accesses for good.
  */
 static void gmem_part_unquiesce_run(GmemTransaction *t, GmemPart *part,
                                     uint64_t start, uint64_t size)
@@ -184,7 +185,7 @@ static void gmem_part_unquiesce_run(GmemTransaction *t, GmemPart *part,
     unsigned long first = gmem_page(start), end = gmem_page(start + size);
     bool to_private = t->req->to == GMEM_PAGE_PRIVATE;
 
-    if (gmem_map_count(map, first, end, t->req->to)) {
+    if (part->lost || gmem_map_count(map, first, end, t->req->to)) {
         if (to_private) {
             gmem_part_end_run(part, start, size, GMEM_PAGE_PRIVATE);
         }

@@ -115,12 +115,9 @@ static int provider_set_state(GmemBlock *block, uint64_t offset, uint64_t size,
         }
         ret = set_slot(slot, part, part_size, to);
         if (ret) {
-            if (restore_slots(block, slot, offset, size)) {
-                gmem_block_break(block, "KVM took back a part of a conversion "
-                                 "that it had done");
-            }
             *busy = part;
-            return ret;
+            return restore_slots(block, slot, offset, size) ? -ENOTRECOVERABLE
+                                                            : ret;
         }
     }
     return 0;

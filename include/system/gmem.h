@@ -70,7 +70,9 @@ typedef enum GmemBlockMode {
  *     after an error no page has changed.  Returns 0, -EAGAIN with *busy set to the
  *     offset in the block of the first busy page (to private only), -EINTR,
  *     -ENOMEM or another -errno.  Called with the commit lock held.  Pages
- *     that have state @to already may be in the range.
+ *     that have state @to already may be in the range.  -ENOTRECOVERABLE is the
+ *     one exception: nobody knows which of its pages changed.  The engine then breaks
+ *     the block and refuses these pages to everybody; the provider does not.
  * @discard: free what the side that is not @state holds of the range.
  *     Called after the commit, with the range still reserved, without the
  *     commit lock; must retry EINTR itself.  A failure is counted, not
@@ -215,7 +217,8 @@ void *gmem_block_opaque(const GmemBlock *block);
 bool gmem_block_is_broken(const GmemBlock *block);
 /*
  * For the engine and its providers: kernel and map may disagree.  Marks @block
- * broken (once) and tells the observer; @why is a static string.  Any thread.
+ * broken (once) and tells the observer; @why is a static string.  Any thread, without
+ * the commit lock.
  */
 void gmem_block_break(GmemBlock *block, const char *why);
 uint64_t gmem_block_shared_bytes(const GmemBlock *block);

@@ -16,6 +16,7 @@
  * 4. EAGAIN from N on and a kick: EINTR, nothing changed
  * 5. EIO from N on, so that undoing fails too: the block is broken, and what nobody
  *    knows the state of is refused and held by nobody
+ * 6. ENOTRECOVERABLE, with half of the pages changed: the same
  */
 
 #include "qemu/osdep.h"
@@ -296,6 +297,30 @@ static void test_undo_failing(gconstpointer opaque)
     }
 }
 
+/* The provider leaves a step half done: only that part is lost, for good */
+static void test_half_done(gconstpointer opaque)
+{
+    GmemPageState to = GPOINTER_TO_INT(opaque);
+    unsigned int calls = count_calls(to), n, b;
+
+    for (n = calls - PROVIDER_CALLS + 1; n <= calls; n++) {
+        Scene s;
+
+        scene_init(&s, to);
+        g_assert_cmpint(scene_run(&s, n, n, -ENOTRECOVERABLE), ==, -EIO);
+        scene_check_states(&s, false);
+        for (b = 0; b < 2; b++) {
+            /* one part of the first block, then two of the other */
+            bool broken = b == (n > calls - PROVIDER_CALLS + 1);
+
+            g_assert(gmem_block_is_broken(s.blocks[b]->block) == broken);
+            check_nothing_exposed(&s, b);
+            check_charge(&s, b);
+        }
+        scene_destroy(&s);
+    }
+}
+
 /* From this call on, for longer than a millisecond of back-offs */
 static void fail_for_long(FakeBlock *fb, GmemPageState to)
 {
@@ -387,5 +412,9 @@ int main(int argc, char **argv)
                          test_undo_failing);
     g_test_add_data_func("/gmem/faults/undo-failing/shared", shared,
                          test_undo_failing);
+    g_test_add_data_func("/gmem/faults/half-done/private", private,
+                         test_half_done);
+    g_test_add_data_func("/gmem/faults/half-done/shared", shared,
+                         test_half_done);
     return g_test_run();
 }

@@ -71,6 +71,11 @@ static int fake_set_state(GmemBlock *block, uint64_t offset, uint64_t size,
         fb->on_set_state(fb, to);
     }
     ret = world_call(fb->world, to);
+    if (ret == -ENOTRECOVERABLE) {      /* half of it done */
+        for (page = first; page < first + size / PAGE / 2; page++) {
+            qatomic_set(&fb->kernel[page], to);
+        }
+    }
     if (ret) {
         *busy = offset;
         return ret;
