@@ -29,6 +29,7 @@ typedef struct GmemListener {
     unsigned long nr_pages;
     QemuMutex lock;             /* guards what follows, and calls to rdl */
     unsigned long *given;       /* a bit per page of the section */
+    bool leaving;               /* gets nothing any more */
     QLIST_ENTRY(GmemListener) next;
 } GmemListener;
 
@@ -131,7 +132,9 @@ static void listener_end(GmemHolder *holder, uint64_t offset, uint64_t size,
     if (state == GMEM_PAGE_SHARED &&
         section_pages(l, offset, size, &first, &end)) {
         QEMU_LOCK_GUARD(&l->lock);
-        give(l, first, end);
+        if (!l->leaving) {
+            give(l, first, end);
+        }
     }
 }
 
@@ -177,10 +180,12 @@ void gmem_listener_remove(RamDiscardListener *rdl)
     GmemListener *l = find_listener(rdl);
 
     QLIST_REMOVE(l, next);
-    gmem_holder_remove(&l->holder);
+    /* before it stops being a holder, that no page goes private under its DMA */
     WITH_QEMU_LOCK_GUARD(&l->lock) {
+        l->leaving = true;
         take(l, 0, l->nr_pages);
     }
+    gmem_holder_remove(&l->holder);
     memory_region_section_free_copy(rdl->section);
     rdl->section = NULL;
     qemu_mutex_destroy(&l->lock);

@@ -304,7 +304,9 @@ void gmem_holder_add(GmemBlock *block, GmemHolder *holder);
 void gmem_holder_replay_shared(GmemHolder *holder, uint64_t offset,
                                uint64_t size);
 /*
- * Leave: no call comes any more, not even the end() to a begin() that was.  Returns when
+ * Leave: no call comes any more, not even the end() to a begin() that was.  The holder
+ * must hold nothing when it calls this, and take nothing that end() still offers: from
+ * here on pages go private without asking it.  Returns when
  * no call into the holder is running; the calls that the caller itself is inside of do
  * not count, so a holder may remove itself, or another, from begin() or end().  The
  * caller must not hold a lock that this holder's own begin() or end() takes: one that

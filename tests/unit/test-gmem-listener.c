@@ -12,11 +12,13 @@
  *  2. a conversion takes and gives exactly the pages that change
  *  3. a listener that covers a part of the block hears of that part only
  *  4. a listener that cannot map does without, and never unmaps that
- *  5. threads convert while listeners come and go: every book ends right
+ *  5. threads convert while listeners come and go: every book ends right, and nothing
+ *     goes private that one still has, not even one that is leaving
  */
 
 #include "qemu/osdep.h"
 #include "qemu/bitmap.h"
+#include "qemu/lockable.h"
 #include "system/memory.h"
 #include "../system/gmem-attributes.h"
 
@@ -28,7 +30,12 @@ typedef struct Book {
     DECLARE_BITMAP(mapped, PAGES);      /* by page of the block */
     bool refuse;
     unsigned int calls;
+    QLIST_ENTRY(Book) next;
 } Book;
+
+/* What has joined: no page goes private while one of these has it */
+static QLIST_HEAD(, Book) books = QLIST_HEAD_INITIALIZER(books);
+static QemuMutex books_lock;
 
 /* ---- in place of the rest of QEMU ---- */
 
@@ -50,6 +57,15 @@ void memory_region_section_free_copy(MemoryRegionSection *s)
 static int fake_set_state(GmemBlock *block, uint64_t offset, uint64_t size,
                           GmemPageState to, uint64_t *busy)
 {
+    unsigned long first = offset / PAGE, end = first + size / PAGE;
+    Book *book;
+
+    QEMU_LOCK_GUARD(&books_lock);
+    QLIST_FOREACH(book, &books, next) {
+        if (to == GMEM_PAGE_PRIVATE) {
+            g_assert_cmpuint(find_next_bit(book->mapped, end, first), >=, end);
+        }
+    }
     return 0;
 }
 
@@ -109,6 +125,9 @@ static void join(Book *book, GmemBlock *block, unsigned long first,
         .size = int128_make64(count * PAGE),
     };
 
+    WITH_QEMU_LOCK_GUARD(&books_lock) {
+        QLIST_INSERT_HEAD(&books, book, next);
+    }
     ram_discard_listener_init(&book->rdl, book_populate, book_discard, true);
     gmem_listener_add(block, &book->rdl, &section);
 }
@@ -116,6 +135,9 @@ static void join(Book *book, GmemBlock *block, unsigned long first,
 static void leave(Book *book)
 {
     gmem_listener_remove(&book->rdl);
+    WITH_QEMU_LOCK_GUARD(&books_lock) {
+        QLIST_REMOVE(book, next);
+    }
     g_assert_true(bitmap_empty(book->mapped, PAGES));
 }
 
@@ -296,6 +318,7 @@ static void test_race(void)
 int main(int argc, char **argv)
 {
     g_test_init(&argc, &argv, NULL);
+    qemu_mutex_init(&books_lock);
     g_test_add_func("/gmem/listener/join", test_join);
     g_test_add_func("/gmem/listener/exact", test_exact);
     g_test_add_func("/gmem/listener/part", test_part);
