@@ -6,11 +6,14 @@
 //
 // Engines: gmem
 // Include: accel/kvm/kvm-all.c system/gmem-kvm.h
+// Include: target/i386/kvm/kvm.c system/gmem-kvm.h
 // Hook: convert_memory accel/kvm/kvm-all.c 1
 // Hook: pre_run accel/kvm/kvm-all.c 1
 // Hook: run_result accel/kvm/kvm-all.c 1
 // Hook: handle_exit accel/kvm/kvm-all.c 1
 // Hook: vcpu_reset accel/kvm/kvm-all.c 1
+// Hook: vcpu_destroy accel/kvm/kvm-all.c 1
+// Hook: vcpu_init target/i386/kvm/kvm.c 1
 
 @convert_memory@
 position p;
@@ -50,4 +53,24 @@ void do_kvm_cpu_synchronize_post_reset@p(...)
 {
 +    gmem_kvm_vcpu_reset(cpu);
 ...
+}
+
+@vcpu_destroy@
+position p;
+@@
+void kvm_destroy_vcpu@p(...)
+{
++    gmem_kvm_vcpu_reset(cpu);
+...
+}
+
+@vcpu_init@
+position p;
+@@
+int kvm_arch_process_async_events(...)
+{
+<...
++ gmem_kvm_vcpu_reset(cs);
+do_cpu_init@p(cpu);
+...>
 }

@@ -9,8 +9,9 @@
  * kicked meanwhile stops waiting and leaves the run loop with the hypercall
  * *pending*.  It is taken up again before KVM next runs the guest, because KVM
  * completes the hypercall with whatever is in kvm_run then.  For the same
- * reason a reset lets KVM complete a pending hypercall before the registers get
- * their new values: else the completion would change those.
+ * reason a reset or INIT lets KVM complete a pending hypercall before the
+ * registers get their new values: else the completion would change those.  So does
+ * unplug, because KVM keeps the vCPU, and a new one may take it over.
  *
  * All state is the vCPU thread's own: its exits, its run loop, and resets, which
  * run_on_cpu() brings to it.

@@ -93,8 +93,9 @@ bool gmem_kvm_pre_run(CPUState *cpu, int *ret);
 /* What KVM_RUN answered, made bearable for a run loop that knows EFAULT only */
 int gmem_kvm_run_result(struct kvm_run *run, int run_ret);
 /*
- * The vCPU is reset (BQL held): complete what it still waits for, before its
- * new registers are written.
+ * The vCPU is reset, gets an INIT that QEMU has to carry out, or goes (BQL held):
+ * complete what it still waits for, before its new registers are written, or before
+ * KVM keeps it for the next vCPU of that number.  Nothing happens on other threads.
  */
 void gmem_kvm_vcpu_reset(CPUState *cpu);
 /* The body of kvm_convert_memory(): any thread, with or without the BQL */
