@@ -16,6 +16,7 @@
 
 #include "qemu/osdep.h"
 #include "qemu/madvise.h"
+#include "qemu/units.h"
 #include "system/ramblock.h"
 #include "system/memory.h"
 #include "gmem-slots.h"
@@ -23,6 +24,12 @@
 #ifdef CONFIG_FALLOCATE_PUNCH_HOLE
 #include <linux/falloc.h>
 #endif
+
+/*
+ * What is freed at once.  Nothing interrupts that, and whoever takes the RAM away waits
+ * for it with the BQL held.
+ */
+#define CHUNK (64 * MiB)
 
 static int punch(int fd, uint64_t offset, uint64_t size)
 {
@@ -98,16 +105,35 @@ static int discard_side(GmemBlock *block, RAMBlock *rb, uint64_t offset,
     return free_shared(rb, offset, size);
 }
 
+/* False once the RAM has gone: there is nothing more to free */
+static bool discard_chunk(GmemBlock *block, uint64_t offset, uint64_t size,
+                          GmemPageState state, int *ret)
+{
+    GmemKvmBlock *kb = gmem_block_opaque(block);
+    RAMBlock *rb;
+    int err;
+
+    g_rw_lock_reader_lock(&kb->rb_lock);
+    rb = qatomic_read(&kb->rb);
+    if (rb) {
+        err = discard_side(block, rb, offset, size, state);
+        *ret = *ret ?: err;
+    }
+    g_rw_lock_reader_unlock(&kb->rb_lock);
+    return rb;
+}
+
 int gmem_kvm_discard(GmemBlock *block, uint64_t offset, uint64_t size,
                      GmemPageState state)
 {
-    GmemKvmBlock *kb = gmem_block_opaque(block);
+    uint64_t next, end = offset + size;
     int ret = 0;
 
-    g_rw_lock_reader_lock(&kb->rb_lock);
-    if (kb->rb) {
-        ret = discard_side(block, kb->rb, offset, size, state);
+    for (; offset < end; offset = next) {
+        next = MIN(QEMU_ALIGN_DOWN(offset + CHUNK, CHUNK), end);
+        if (!discard_chunk(block, offset, next - offset, state, &ret)) {
+            break;
+        }
     }
-    g_rw_lock_reader_unlock(&kb->rb_lock);
     return ret;
 }

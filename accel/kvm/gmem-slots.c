@@ -174,8 +174,9 @@ void gmem_kvm_block_detach(GmemBlock *block)
 {
     GmemKvmBlock *kb = gmem_block_opaque(block);
 
+    /* Stops those between two chunks at once; then wait for the chunks under way */
+    qatomic_set(&kb->rb, NULL);
     g_rw_lock_writer_lock(&kb->rb_lock);
-    kb->rb = NULL;
     g_rw_lock_writer_unlock(&kb->rb_lock);
 }
 

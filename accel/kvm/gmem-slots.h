@@ -23,11 +23,11 @@ typedef struct GmemKvmBlock {
     /* guarded by the block's commit lock */
     QLIST_HEAD(, GmemKvmSlot) slots;
     /*
-     * Whoever touches the RAM itself reads under rb_lock, so that freeing the
-     * RAMBlock waits for it.  Taken outside the commit lock.
+     * The RAM lock.  Whoever touches the RAM itself reads under it, for a bounded
+     * time, so that freeing the RAMBlock waits for it.
      */
     GRWLock rb_lock;
-    RAMBlock *rb;               /* NULL once the RAM is going */
+    RAMBlock *rb;               /* atomic; NULL once the RAM is going */
 } GmemKvmBlock;
 
 /* GmemProviderOps.discard */

@@ -58,7 +58,8 @@ const GmemProviderOps *gmem_kvm_provider(void);
 void *gmem_kvm_block_new(RAMBlock *rb);
 /*
  * @rb is about to go: after this, nothing of it is touched, whatever
- * conversion still runs.  BQL held; waits only for a running discard.
+ * conversion still runs.  BQL held; waits for at most 64 MiB to be freed by each
+ * conversion that is freeing some.
  */
 void gmem_kvm_block_detach(GmemBlock *block);
 

@@ -31,7 +31,10 @@
  *                    |   waits for one while holding the BQL.
  *  BQL               | never taken by the engine; a holder may, in begin/end.
  *  holder's own lock | what a holder has mapped.
+ *  KVM's slots lock  | the base's; memory slots are changed under it and the BQL.
  *  provider section  | provider->enter/leave: keeps memory slots as they are.
+ *  RAM lock          | KVM provider: readers touch the RAM behind a block, for a
+ *                    |   bounded time; the writer, who holds the BQL, frees it.
  *  block commit lock | provider call + publication in the map, as one step;
  *                    |   also slot replay (map -> kernel), which so can never
  *                    |   put back a state that a conversion just replaced.

@@ -8,10 +8,12 @@
  *
  *  1. a huge page is freed when all of it is private for good, and not sooner:
  *     a page that may still turn back to shared keeps what it holds
- *  2. nothing is freed of RAM that has gone
+ *  2. nothing is freed of RAM that has gone; RAM that goes waits only for what is
+ *     being freed in that moment
  */
 
 #include "qemu/osdep.h"
+#include <sys/syscall.h>
 #include "qapi/error.h"
 #include "qemu/memfd.h"
 #include "qemu/units.h"
@@ -27,8 +29,9 @@
 
 #define PAGE (4 * KiB)
 #define UNIT (16 * PAGE)
-#define RAM_SIZE (64 * UNIT)
+#define RAM_SIZE (2560 * UNIT)
 #define FILL 0x5a
+#define FILLED (64 * UNIT)
 
 KVMState *kvm_state;
 
@@ -60,6 +63,19 @@ int kvm_vm_ioctl(KVMState *s, unsigned long type, ...)
     return 0;
 }
 
+static void (*in_fallocate)(void);
+static unsigned int fallocates;
+
+/* libc's, with a look at what happens */
+int fallocate(int fd, int mode, off_t offset, off_t size)
+{
+    fallocates++;
+    if (in_fallocate) {
+        in_fallocate();
+    }
+    return syscall(SYS_fallocate, fd, mode, offset, size);
+}
+
 /* ---- helpers ---- */
 
 static GmemBlock *set_up(void)
@@ -77,7 +93,7 @@ static GmemBlock *set_up(void)
     ram->host = mmap(NULL, RAM_SIZE, PROT_READ | PROT_WRITE, MAP_SHARED,
                      ram->fd, 0);
     g_assert(ram->host != MAP_FAILED);
-    memset(ram->host, FILL, RAM_SIZE);
+    memset(ram->host, FILL, FILLED);
     config.opaque = gmem_kvm_block_new(ram);
     ram->gmem = gmem_block_new(&config);
     return ram->gmem;
@@ -186,8 +202,47 @@ static void test_gone(void)
     gmem_kvm_block_detach(block);
     g_assert_cmpint(convert(block, 0, RAM_SIZE, GMEM_PAGE_PRIVATE), ==, 0);
     g_assert_cmpuint(allocated(), ==, before);
-    check_bytes(0, RAM_SIZE, FILL);
+    check_bytes(0, FILLED, FILL);
     tear_down(block);
+}
+
+static GThread *detacher;
+
+static gpointer detach(gpointer block)
+{
+    gmem_kvm_block_detach(block);
+    return NULL;
+}
+
+/* Somebody begins to take the RAM away */
+static void start_to_detach(void)
+{
+    GmemKvmBlock *kb = gmem_block_opaque(first);
+
+    if (!detacher) {
+        detacher = g_thread_new("detach", detach, first);
+        while (qatomic_read(&kb->rb)) {
+            g_usleep(1000);
+        }
+    }
+}
+
+static void test_going(void)
+{
+    const uint64_t rest = 64 * MiB;
+
+    first = set_up();
+    ram->page_size = qemu_real_host_page_size();
+    ram->host[rest] = FILL;
+    fallocates = 0;
+    in_fallocate = start_to_detach;
+    g_assert_cmpint(convert(first, 0, RAM_SIZE, GMEM_PAGE_PRIVATE), ==, 0);
+    in_fallocate = NULL;
+    g_thread_join(detacher);
+    g_assert_cmpuint(fallocates, ==, 1);
+    check_bytes(0, PAGE, 0);
+    check_bytes(rest, 1, FILL);
+    tear_down(first);
 }
 
 int main(int argc, char **argv)
@@ -196,5 +251,6 @@ int main(int argc, char **argv)
     g_test_add_func("/gmem/kvm/huge", test_huge);
     g_test_add_func("/gmem/kvm/huge-undone", test_huge_undone);
     g_test_add_func("/gmem/kvm/gone", test_gone);
+    g_test_add_func("/gmem/kvm/going", test_going);
     return g_test_run();
 }
