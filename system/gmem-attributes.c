@@ -18,6 +18,7 @@
 #include "qemu/module.h"
 #include "system/gmem-kvm.h"
 #include "system/gmem-ram.h"
+#include "system/gmem-touch-hooks.h"
 #include "system/hostmem-gmem.h"
 #include "system/memory.h"
 #include "system/ramblock.h"
@@ -73,6 +74,7 @@ RamBlockAttributes *ram_block_attributes_create(RAMBlock *rb)
         return NULL;
     }
     config.opaque = gmem_kvm_block_new(rb);
+    gmem_touch_arm();
     make_block(rb, &config);
     return attr;
 }
@@ -116,6 +118,9 @@ void gmem_ram_block_detach(RAMBlock *rb)
 void gmem_ram_block_reclaim(RAMBlock *rb)
 {
     if (rb->gmem) {
+        if (gmem_block_mode(rb->gmem) != GMEM_BLOCK_MODE_NONE) {
+            gmem_touch_disarm();
+        }
         gmem_block_unref(g_steal_pointer(&rb->gmem));
         qatomic_dec(&blocks_in_use);
     }
