@@ -167,3 +167,8 @@ const char *convert_missing(void)
 {
     return missing;
 }
+
+bool convert_is_dry(void)
+{
+    return dry;
+}

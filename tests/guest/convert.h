@@ -20,6 +20,8 @@
 void convert_init(void);
 /* NULL, or why nothing can be converted here. */
 const char *convert_missing(void);
+/* Is the host's part played in the guest (dry=)? */
+bool convert_is_dry(void);
 
 /* One request, with its arguments as they are; returns RAX. */
 long map_gpa_raw(uint64_t gpa, uint64_t pages, uint64_t attrs);

@@ -2,14 +2,19 @@
  * SPDX-License-Identifier: GPL-2.0-or-later
  *
  * The two facts we want from fw_cfg's I/O ports: how many CPUs there are and
- * where the machine's RAM is.
+ * where the machine's RAM is. And its DMA, the simplest of any device.
  */
 #include "cpu.h"
 #include "platform.h"
 
 #define FW_SELECT   0x510
 #define FW_DATA     0x511
+#define FW_DMA      0x514       /* address, big-endian, high half first */
 #define KEY_SIGNATURE 0x00
+#define KEY_ID      0x01
+#define ID_DMA      0x02
+#define DMA_READ    0x02
+#define DMA_SELECT  0x08
 #define KEY_CPUS    0x05
 #define KEY_DIR     0x19
 #define E820_RAM    1
@@ -87,4 +92,33 @@ unsigned fwcfg_ram(struct extent *ram, unsigned max)
         }
     }
     return n;
+}
+
+bool fwcfg_has_dma(void)
+{
+    uint32_t id = 0;
+
+    if (fw_present()) {
+        fw_select(KEY_ID);
+        fw_read(&id, sizeof(id));
+    }
+    return id & ID_DMA;
+}
+
+void fwcfg_dma_start(uint64_t gpa)
+{
+    asm volatile("" ::: "memory");
+    outl(FW_DMA, __builtin_bswap32(gpa >> 32));
+    outl(FW_DMA + 4, __builtin_bswap32(gpa));
+    asm volatile("" ::: "memory");
+}
+
+uint32_t fwcfg_dma(struct fwcfg_dma *block, uint64_t gpa, uint32_t size)
+{
+    block->control = __builtin_bswap32(KEY_SIGNATURE << 16 | DMA_SELECT |
+                                       DMA_READ);
+    block->size = __builtin_bswap32(size);
+    block->address = __builtin_bswap64(gpa);
+    fwcfg_dma_start((uint64_t)block);
+    return __builtin_bswap32(*(volatile uint32_t *)&block->control);
 }

@@ -20,6 +20,7 @@ static const struct {
     { "pattern",  test_pattern,  true,  false },
     { "hotplug",  test_hotplug,  true,  false },
     { "request",  test_request,  true,  false },
+    { "dma",      test_dma,      true,  false },
     { "bench",    test_bench,    true,  false },
 };
 

@@ -35,6 +35,17 @@ struct extent {
     uint64_t start, end;
 };
 unsigned fwcfg_ram(struct extent *ram, unsigned max);
+/* fw_cfg's DMA, for a device that writes to guest memory at our command. */
+#define FWCFG_DMA_ERROR 1u
+struct fwcfg_dma {
+    uint32_t control, size;     /* all big-endian */
+    uint64_t address;
+};
+bool fwcfg_has_dma(void);
+/* Make the device look at the control block at @gpa; it is done on return. */
+void fwcfg_dma_start(uint64_t gpa);
+/* Have @size bytes of fw_cfg's signature written to @gpa; returns control. */
+uint32_t fwcfg_dma(struct fwcfg_dma *block, uint64_t gpa, uint32_t size);
 
 /* PAM segments, from 0xc0000 up: 12 of 16 KiB, then one of 64 KiB. */
 enum pam { PAM_OFF = 0, PAM_READ = 1, PAM_WRITE = 2, PAM_RW = 3 };

@@ -17,6 +17,7 @@ void test_random(void);
 void test_pattern(void);
 void test_pam(void);
 void test_cycle(void);
+void test_dma(void);
 void test_hotplug(void);
 void test_request(void);
 void test_bench(void);
