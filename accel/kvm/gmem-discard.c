@@ -42,9 +42,26 @@ static int punch(int fd, uint64_t offset, uint64_t size)
     return ret ? -errno : 0;
 }
 
+/*
+ * Drop what a private mapping holds.  What mem-lock=on-fault has locked goes only by a
+ * call of its own (Linux 5.18), and is locked again when it comes back.
+ */
+static int drop_pages(void *host, uint64_t size)
+{
+    if (!qemu_madvise(host, size, QEMU_MADV_DONTNEED)) {
+        return 0;
+    }
+#ifdef MADV_DONTNEED_LOCKED
+    if (errno == EINVAL && !qemu_madvise(host, size, MADV_DONTNEED_LOCKED)) {
+        return 0;
+    }
+#endif
+    return -errno;
+}
+
 static int free_shared(RAMBlock *rb, uint64_t offset, uint64_t size)
 {
-    int ret = 0;
+    int ret = 0, err;
 
     if (rb->fd >= 0) {
         ret = punch(rb->fd, rb->fd_offset + offset, size);
@@ -52,12 +69,13 @@ static int free_shared(RAMBlock *rb, uint64_t offset, uint64_t size)
             return ret;
         }
     }
-    /* What a private mapping holds is not in the file, if there is a file */
-    if (qemu_madvise(rb->host + offset, size, qemu_ram_is_shared(rb) ?
-                     QEMU_MADV_REMOVE : QEMU_MADV_DONTNEED)) {
-        return -errno;
+    if (qemu_ram_is_shared(rb)) {
+        return qemu_madvise(rb->host + offset, size, QEMU_MADV_REMOVE) ? -errno
+                                                                       : 0;
     }
-    return ret;
+    /* What a private mapping holds is not in the file, if there is a file */
+    err = drop_pages(rb->host + offset, size);
+    return err ?: ret;
 }
 
 /* The huge page at @unit, of which [offset, end) just turned private */
