@@ -8,6 +8,9 @@
  * its guest_memfd is told to allocate: the range is cut into chunks, and threads take
  * one chunk after the other.  A guest_memfd has no mapping to bind a NUMA policy
  * to; its pages follow the policy of the thread that allocates them.
+ *
+ * A page on the wrong side would be held twice, so all of it must have its initial
+ * state, and no vCPU may be about to change that.
  */
 
 #include "qemu/osdep.h"
@@ -21,6 +24,7 @@
 #include "system/gmem-ram.h"
 #include "system/hostmem-gmem.h"
 #include "system/ramblock.h"
+#include "system/runstate.h"
 
 #ifdef CONFIG_NUMA
 #include <numa.h>
@@ -42,6 +46,12 @@ typedef struct GmemPrealloc {
     const char *name;
     HostMemoryBackend *backend;
 } GmemPrealloc;
+
+static HostMemoryBackend *owner(RAMBlock *rb)
+{
+    return (HostMemoryBackend *)object_dynamic_cast(rb->mr->owner,
+                                                    TYPE_MEMORY_BACKEND);
+}
 
 static int allocate(int fd, uint64_t offset, uint64_t size)
 {
@@ -148,8 +158,7 @@ static bool prealloc_private(RAMBlock *rb, size_t size, int max_threads,
         .size = size,
         .name = memory_region_name(rb->mr),
         .report_ns = qemu_clock_get_ns(QEMU_CLOCK_REALTIME) + PREALLOC_REPORT,
-        .backend = (HostMemoryBackend *)object_dynamic_cast(rb->mr->owner,
-                                                            TYPE_MEMORY_BACKEND),
+        .backend = owner(rb),
     };
 
     run_threads(&p, MAX(1, MIN(max_threads, chunks)), tc);
@@ -161,6 +170,30 @@ static bool prealloc_private(RAMBlock *rb, size_t size, int max_threads,
     return true;
 }
 
+/* A new backend always passes; one whose prealloc is set later may not */
+static bool check_initial(GmemBlock *block, RAMBlock *rb, Error **errp)
+{
+    HostMemoryBackend *backend = owner(rb);
+    const char *why;
+
+    if (backend && host_memory_backend_is_mapped(backend) &&
+        runstate_is_running()) {
+        why = "the guest may convert pages of it meanwhile";
+    } else if (!gmem_block_range_is(block, 0, gmem_block_size(block),
+                                    gmem_block_initial(block))) {
+        why = gmem_block_initial(block) == GMEM_PAGE_SHARED ?
+            "pages of it have been converted to private" :
+            "pages of it have been converted to shared";
+    } else {
+        return true;
+    }
+    error_setg(errp, "memory '%s' cannot be preallocated now: %s",
+               gmem_block_id(block), why);
+    error_append_hint(errp, "Give prealloc=on when the backend is made, or set "
+                      "it while the VM is stopped and has just been reset.\n");
+    return false;
+}
+
 bool gmem_prealloc_mem(int fd, char *area, size_t size, int max_threads,
                        ThreadContext *tc, bool async, Error **errp)
 {
@@ -168,6 +201,10 @@ bool gmem_prealloc_mem(int fd, char *area, size_t size, int max_threads,
     RAMBlock *rb = qemu_ram_block_from_host(area, false, &offset);
     GmemBlock *block = rb ? gmem_from_ramblock(rb) : NULL;
 
+    if (block && gmem_block_mode(block) != GMEM_BLOCK_MODE_NONE &&
+        !check_initial(block, rb, errp)) {
+        return false;
+    }
     if (!block || rb->guest_memfd < 0 ||
         gmem_block_initial(block) == GMEM_PAGE_SHARED) {
         return qemu_prealloc_mem(fd, area, size, max_threads, tc, async, errp);
