@@ -148,19 +148,45 @@ void gmem_backend_class_properties(ObjectClass *oc)
         "Keep the guest's private pages in a guest_memfd");
 }
 
+/* NULL where the memory does not exist yet, or is no gmem */
+static GmemBlock *backend_block(HostMemoryBackend *backend)
+{
+    return backend && host_memory_backend_mr_inited(backend) ?
+        gmem_from_ramblock(backend->mr.ram_block) : NULL;
+}
+
 /*
  * By now no slot shows the memory to a vCPU, and a device's last state must not
  * reach its successor.  Only the monitor's gmem-convert can hold a range still; it
- * may need the BQL, held here, to let go.  So this does not wait: what the monitor
- * is just converting is the monitor's choice.
+ * may need the BQL, held here, to let go.  So this does not wait; what it leaves,
+ * gmem_backend_check_plug() finds.
  */
 void gmem_backend_set_mapped(HostMemoryBackend *backend, bool mapped)
 {
-    GmemBlock *block = mapped || !host_memory_backend_mr_inited(backend) ?
-        NULL : gmem_from_ramblock(backend->mr.ram_block);
+    GmemBlock *block = mapped ? NULL : backend_block(backend);
 
     if (block && gmem_block_restore(block, 1)) {
-        warn_report_once("unplug: memory '%s' is being converted, and keeps "
-                         "the state it has", gmem_block_id(block));
+        warn_report_once("unplug: memory '%s' is being converted or broken, and "
+                         "keeps the state it has", gmem_block_id(block));
     }
+}
+
+bool gmem_backend_check_plug(HostMemoryBackend *backend, Error **errp)
+{
+    GmemBlock *block = backend_block(backend);
+    g_autofree char *id = NULL;
+
+    if (!block || host_memory_backend_is_mapped(backend) ||
+        !gmem_block_restore(block, 1)) {
+        return true;
+    }
+    id = gmem_backend_id(backend);
+    error_setg(errp, "%s '%s' cannot be plugged: its pages could not be given "
+               "their initial state, %s", object_get_typename(OBJECT(backend)),
+               id, gmem_block_is_broken(block) ? "because it is broken"
+                                           : "they are being converted");
+    error_append_hint(errp, gmem_block_is_broken(block) ?
+                      "Delete it with object-del, and plug a new one.\n" :
+                      "Try again when no gmem-convert works on it.\n");
+    return false;
 }

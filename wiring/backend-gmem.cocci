@@ -10,6 +10,8 @@
 // Hook: backend_prealloc backends/hostmem.c 2
 // Hook: backend_property backends/hostmem.c 1
 // Hook: backend_mapped backends/hostmem.c 1
+// Include: hw/mem/pc-dimm.c system/hostmem-gmem.h
+// Hook: dimm_plug hw/mem/pc-dimm.c 1
 
 @backend_check@
 position p;
@@ -49,5 +51,16 @@ position p;
 void host_memory_backend_set_mapped@p(...)
 {
 +    gmem_backend_set_mapped(backend, mapped);
+...
+}
+
+@dimm_plug@
+position p;
+@@
+pc_dimm_realize@p(...)
+{
++    if (!gmem_backend_check_plug(PC_DIMM(dev)->hostmem, errp)) {
++        return;
++    }
 ...
 }

@@ -62,6 +62,12 @@ bool gmem_backend_check(HostMemoryBackend *backend, Error **errp);
  * goes back to its initial state.  BQL held.
  */
 void gmem_backend_set_mapped(HostMemoryBackend *backend, bool mapped);
+/*
+ * A DIMM is about to use @backend (NULL: none is set): its memory must have its initial
+ * state, and is given it where it has not.  False with @errp set where that
+ * fails.  Never waits for longer than a ms; BQL held.
+ */
+bool gmem_backend_check_plug(HostMemoryBackend *backend, Error **errp);
 /* Adds the guest-memfd property to memory backends */
 void gmem_backend_class_properties(ObjectClass *oc);
 
