@@ -190,6 +190,23 @@ static GmemHolder *gmem_holder_after(GmemBlock *block, uint64_t id)
 }
 
 /*
+ * Block lock held, dropped meanwhile: @holder, which may be gone afterwards, is next.
+ * Is there time left for it?  0, -EAGAIN or -EINTR.
+ */
+static int gmem_holder_check(GmemBlock *block, const GmemHolder *holder,
+                             GmemBegun *begun, const GmemWait *wait)
+{
+    int ret;
+
+    g_free(begun->stalled);
+    begun->stalled = g_strdup(holder->name);
+    qemu_mutex_unlock(&block->lock);
+    ret = gmem_wait_check(wait);
+    qemu_mutex_lock(&block->lock);
+    return ret;
+}
+
+/*
  * Enter the next holder that has to begin, once its replay is out of the way.
  * 1: entered; 0: no holder is left; -EAGAIN or -EINTR: @stalled is the name.
  */
@@ -198,28 +215,31 @@ static int gmem_holder_enter_next(GmemBlock *block, uint64_t offset,
                                   GmemBegun *begun, GmemWait *wait,
                                   GmemHolderCall *call)
 {
+    bool check = begun->called;
+
     QEMU_LOCK_GUARD(&block->lock);
     for (;;) {
         GmemHolder *holder = gmem_holder_after(block, begun->done);
+        bool replaying;
         int ret;
 
         if (!holder || holder->id > last) {
             return 0;
         }
-        if (!gmem_holder_replaying(block, holder, offset, size)) {
+        replaying = gmem_holder_replaying(block, holder, offset, size);
+        if (!check && !replaying) {
             gmem_holder_enter(call, holder);
             return 1;
         }
-        g_free(begun->stalled);
-        begun->stalled = g_strdup(holder->name);
-        qemu_mutex_unlock(&block->lock);
-        ret = gmem_wait_check(wait);
-        qemu_mutex_lock(&block->lock);
+        ret = gmem_holder_check(block, holder, begun, wait);
         if (ret) {
             return ret;
         }
-        qemu_cond_timedwait(&block->holders_idle, &block->lock,
-                            gmem_wait_slice_ms(wait));
+        check = false;
+        if (replaying) {
+            qemu_cond_timedwait(&block->holders_idle, &block->lock,
+                                gmem_wait_slice_ms(wait));
+        }
     }
 }
 
@@ -255,6 +275,7 @@ int gmem_holders_begin(GmemBlock *block, uint64_t offset, uint64_t size,
         if (ret <= 0) {
             return ret;
         }
+        begun->called = true;
         ret = gmem_holder_begin(block, offset, size, begun, wait->deadline_ns,
                                 &call);
         if (!ret) {

@@ -101,6 +101,7 @@ int gmem_access_drain(GmemBlock *block, uint64_t offset, uint64_t size,
 typedef struct GmemBegun {
     uint64_t done;              /* begin() was fine for holders up to this id */
     unsigned int retries;
+    bool called;                /* some holder was; the next one needs time left */
     char *stalled;              /* name of the one that would not let go */
 } GmemBegun;
 
@@ -108,7 +109,8 @@ typedef struct GmemBegun {
 uint64_t gmem_holders_last(GmemBlock *block);
 /*
  * begin() of every holder with an id in (begun->done, last].  0, or -EAGAIN or
- * -EINTR when one did not let go; @begun tells how far it came.
+ * -EINTR when one did not let go, or when all together took too long: time and
+ * kick are looked at before each call.  @begun tells how far it came.
  */
 int gmem_holders_begin(GmemBlock *block, uint64_t offset, uint64_t size,
                        uint64_t last, GmemBegun *begun, GmemWait *wait);
@@ -141,6 +143,7 @@ typedef struct GmemTransaction {
     GmemClaim *claims;          /* one per block */
     unsigned int nr_claims;     /* held */
     GmemWait wait;
+    bool holder_called;         /* begin() of one, that is */
     uint32_t timeout_ms;
     int error;                  /* errno behind the answer, for statistics */
 } GmemTransaction;

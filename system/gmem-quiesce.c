@@ -54,12 +54,13 @@ static int gmem_part_drain(GmemTransaction *t, GmemPart *part)
 static int gmem_part_begin_run(GmemTransaction *t, GmemPart *part,
                                uint64_t start, uint64_t size)
 {
-    GmemBegun begun = { .done = 0 };
+    GmemBegun begun = { .called = t->holder_called };
     int ret;
 
     part->begun_end = start;
     ret = gmem_holders_begin(part->block, start, size, part->last_holder,
                              &begun, &t->wait);
+    t->holder_called = begun.called;
     part->retries += begun.retries;
     part->busy_ns += t->wait.waited_ns;
     t->wait.waited_ns = 0;

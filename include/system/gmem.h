@@ -143,7 +143,8 @@ typedef struct GmemSegment {
  *
  * @timeout_ms: longest wait for reservations, holders and busy pages; 0 takes the
  *     shortest conversion-timeout of the blocks involved.
- * @kicked: polled while waiting; true ends the wait with -EINTR.  May be NULL.
+ * @kicked: polled while waiting and between calls of begin(); true ends that with
+ *     -EINTR.  May be NULL.
  * @stalled_holder, @stalled_block, @stalled_offset: out; who kept the conversion waiting when
  *     the result is -EAGAIN (static or holder-lifetime string copied; g_free it), or NULL.
  */

@@ -266,7 +266,7 @@ static void test_limit_at_once(void *fixture, gconstpointer opaque)
 static void try_same_shared(FakeBlock *block, GmemPageState to)
 {
     block->on_set_state = NULL;
-    g_assert_cmpint(convert(block, 2, 8, GMEM_PAGE_SHARED), ==, -EAGAIN);
+    g_assert_cmpint(convert_briefly(block, 2, 8, GMEM_PAGE_SHARED), ==, -EAGAIN);
 }
 
 static void test_limit_once(void *fixture, gconstpointer opaque)
@@ -284,7 +284,7 @@ static void test_limit_once(void *fixture, gconstpointer opaque)
 static void try_same(FakeHolder *holder, uint64_t offset, uint64_t size)
 {
     holder->on_begin = NULL;
-    g_assert_cmpint(convert(fb, 3, 1, GMEM_PAGE_PRIVATE), ==, -EAGAIN);
+    g_assert_cmpint(convert_briefly(fb, 3, 1, GMEM_PAGE_PRIVATE), ==, -EAGAIN);
     g_assert_cmpstr(told_name, ==, "another conversion");
     qatomic_set(&world.kicked, true);
     g_assert_cmpint(convert(fb, 3, 1, GMEM_PAGE_SHARED), ==, -EINTR);
@@ -306,7 +306,7 @@ static void test_access(void *fixture, gconstpointer opaque)
     GmemAccess access;
 
     g_assert(gmem_access_begin(&access, fb->block, 5 * PAGE + 7, 100, "dma"));
-    g_assert_cmpint(convert(fb, 4, 4, GMEM_PAGE_PRIVATE), ==, -EAGAIN);
+    g_assert_cmpint(convert_briefly(fb, 4, 4, GMEM_PAGE_PRIVATE), ==, -EAGAIN);
     g_assert_cmpuint(nr_stalled, ==, 1);
     g_assert_cmpstr(told_name, ==, "QEMU");
     g_assert_cmpuint(fh->begins, ==, 0);
@@ -395,7 +395,7 @@ static void test_accounts(void *fixture, gconstpointer opaque)
     g_assert_cmpint(convert(fb, 4, 4, GMEM_PAGE_PRIVATE), ==, 0);
     g_assert_cmpint(convert(fb, 4, 2, GMEM_PAGE_SHARED), ==, 0);
     world_fail(&world, 1, NEVER, -EAGAIN);
-    g_assert_cmpint(convert(fb, 4, 4, GMEM_PAGE_PRIVATE), ==, -EAGAIN);
+    g_assert_cmpint(convert_briefly(fb, 4, 4, GMEM_PAGE_PRIVATE), ==, -EAGAIN);
     world_fail(&world, NEVER, NEVER, 0);
     gmem_block_get_stats(fb->block, &stats);
     g_assert_cmpuint(stats.conversions[GMEM_PAGE_PRIVATE], ==, 1);

@@ -9,7 +9,8 @@
  *    goes in steps.
  * 3. Leaving waits for a running call, ends a replay between two, leaves the others in
  *    peace, and may be done from inside a call, also by one holder to another.
- * 4. A holder whose begin() takes a big lock, while the owner of that lock adds and
+ * 4. Time and kick are looked at between calls, not only after one that fails.
+ * 5. A holder whose begin() takes a big lock, while the owner of that lock adds and
  *    removes holders: nobody waits for ever.
  */
 
@@ -98,7 +99,8 @@ static void test_join_undone(Fixture *f, gconstpointer opaque)
     early->on_begin = join_at_begin;
     world_fail(&f->world, error == -EAGAIN ? 1 : 2, NEVER - 1, error);
     f->world.fail_to = error == -EAGAIN ? NEVER - 1 : 2;
-    g_assert_cmpint(convert(f->fb, 90, 70, GMEM_PAGE_PRIVATE), ==, error);
+    g_assert_cmpint(convert_briefly(f->fb, 90, 70, GMEM_PAGE_PRIVATE), ==,
+                    error);
     /* only who joined late had something to learn from it */
     g_assert_cmpuint(early->begins, ==, error == -EIO);
     world_fail(&f->world, NEVER, NEVER, 0);
@@ -187,6 +189,47 @@ static void test_replay_chunks(Fixture *f, gconstpointer opaque)
     fake_holder_leave(fh);
     fake_block_check(big);
     fake_block_free(big);
+}
+
+/* ---- many runs ---- */
+
+static void kick_at_tenth(FakeHolder *fh, uint64_t offset, uint64_t size)
+{
+    qatomic_set(&fh->world->kicked, fh->begins == 9);
+}
+
+static void sleep_past_deadline(FakeHolder *fh, uint64_t offset, uint64_t size)
+{
+    g_usleep(30 * 1000);
+}
+
+/* A kick or the deadline ends it between calls that are all fine */
+static void test_many_runs(Fixture *f, gconstpointer opaque)
+{
+    FakeHolder *fh = fake_holder_new(f->fb, "many");
+    GmemSegment segment = { f->fb->block, 0, PAGES * PAGE };
+    GmemRequest req = world_request(&f->world, &segment, 1,
+                                    GMEM_PAGE_PRIVATE);
+    unsigned int page;
+
+    for (page = 0; page < PAGES; page += 2) {
+        g_assert_cmpint(convert(f->fb, page, 1, GMEM_PAGE_PRIVATE), ==, 0);
+    }
+    fh->begins = 0;
+    fh->on_begin = kick_at_tenth;
+    g_assert_cmpint(convert(f->fb, 0, PAGES, GMEM_PAGE_PRIVATE), ==, -EINTR);
+    g_assert_cmpuint(fh->begins, ==, 10);
+    fake_holder_check(fh);
+
+    f->world.kicked = false;
+    fh->begins = 0;
+    fh->on_begin = sleep_past_deadline;
+    g_assert_cmpint(gmem_convert_request(&req), ==, -EAGAIN);
+    g_assert_cmpuint(fh->begins, ==, 1);
+    g_assert_cmpstr(req.stalled_holder, ==, "many");
+    g_free(req.stalled_holder);
+    fake_holder_check(fh);
+    fake_holder_leave(fh);
 }
 
 /* ---- leaving ---- */
@@ -372,6 +415,7 @@ int main(int argc, char **argv)
     add("/gmem/holder/replay/first", NULL, test_replay_first);
     add("/gmem/holder/replay/range", NULL, test_replay_range);
     add("/gmem/holder/replay/chunks", NULL, test_replay_chunks);
+    add("/gmem/holder/many-runs", NULL, test_many_runs);
     add("/gmem/holder/leave/waits", NULL, test_leave_waits);
     add("/gmem/holder/leave/replay", NULL, test_leave_replay);
     add("/gmem/holder/leave/self", GINT_TO_POINTER(true), test_leave_inside);

@@ -308,15 +308,27 @@ GmemRequest world_request(World *world, GmemSegment *segments,
     };
 }
 
-int convert(FakeBlock *fb, unsigned int first, unsigned int pages,
-            GmemPageState to)
+static int convert_within(FakeBlock *fb, unsigned int first,
+                          unsigned int pages, GmemPageState to, uint32_t ms)
 {
     GmemSegment segment = { fb->block, first * PAGE, pages * PAGE };
     GmemRequest req = world_request(fb->world, &segment, 1, to);
     int ret;
 
-    req.timeout_ms = 50;
+    req.timeout_ms = ms;
     ret = gmem_convert_request(&req);
     g_free(req.stalled_holder);
     return ret;
+}
+
+int convert(FakeBlock *fb, unsigned int first, unsigned int pages,
+            GmemPageState to)
+{
+    return convert_within(fb, first, pages, to, 60000);
+}
+
+int convert_briefly(FakeBlock *fb, unsigned int first, unsigned int pages,
+                    GmemPageState to)
+{
+    return convert_within(fb, first, pages, to, 50);
 }

@@ -75,9 +75,12 @@ void fake_holder_free(FakeHolder *fh);
 /* Holds exactly what is shared */
 void fake_holder_check(FakeHolder *fh);
 
-/* One segment, 50 ms; what gmem_convert_request() says */
+/* One segment, with all the time it takes; what gmem_convert_request() says */
 int convert(FakeBlock *fb, unsigned int first, unsigned int pages,
             GmemPageState to);
+/* The same in 50 ms, for what has to wait in vain */
+int convert_briefly(FakeBlock *fb, unsigned int first, unsigned int pages,
+                    GmemPageState to);
 /* A request over @nr segments with the world's kick; 20 ms */
 GmemRequest world_request(World *world, GmemSegment *segments,
                           unsigned int nr, GmemPageState to);
