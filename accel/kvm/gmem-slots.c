@@ -14,7 +14,6 @@
 
 #include "qemu/osdep.h"
 #include "qemu/error-report.h"
-#include "system/accel-blocker.h"
 #include "system/gmem-ram.h"
 #include "system/kvm.h"
 #include "system/kvm_int.h"
@@ -123,20 +122,6 @@ static int provider_set_state(GmemBlock *block, uint64_t offset, uint64_t size,
     return 0;
 }
 
-/*
- * Memory slots must not change under a conversion, and their change waits until
- * all ioctls are over; so this comes before the commit lock, which it needs too.
- */
-static void provider_enter(GmemBlock *block)
-{
-    accel_ioctl_begin();
-}
-
-static void provider_leave(GmemBlock *block)
-{
-    accel_ioctl_end();
-}
-
 static void provider_release(GmemBlock *block)
 {
     GmemKvmBlock *kb = gmem_block_opaque(block);
@@ -148,8 +133,8 @@ static void provider_release(GmemBlock *block)
 
 static const GmemProviderOps kvm_split_ops = {
     .name = "kvm-split",
-    .enter = provider_enter,
-    .leave = provider_leave,
+    .enter = gmem_kvm_section_enter,
+    .leave = gmem_kvm_section_leave,
     .set_state = provider_set_state,
     .discard = gmem_kvm_discard,
     .release = provider_release,

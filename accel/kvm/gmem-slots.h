@@ -30,6 +30,14 @@ typedef struct GmemKvmBlock {
     RAMBlock *rb;               /* atomic; NULL once the RAM is going */
 } GmemKvmBlock;
 
+/*
+ * GmemProviderOps.enter and .leave: memory slots do not change in between.  Their
+ * change waits until all ioctls are over, so this comes before the commit lock, which
+ * it needs too.  Any thread, with or without the BQL, but the same for both.
+ */
+void gmem_kvm_section_enter(GmemBlock *block);
+void gmem_kvm_section_leave(GmemBlock *block);
+
 /* GmemProviderOps.discard */
 int gmem_kvm_discard(GmemBlock *block, uint64_t offset, uint64_t size,
                      GmemPageState state);

@@ -39,6 +39,8 @@ KVMState *kvm_state;
 
 static RAMBlock *ram;
 
+__thread CPUState *current_cpu;
+
 void accel_ioctl_begin(void)
 {
 }
