@@ -1,13 +1,14 @@
 /*
  * gmem in the monitor: conversions that the host asks for
  *
- * A *job* is one gmem-convert.  A worker of the main loop's thread pool runs it
- * in steps, each one transaction of the engine, so that it shows progress, ends
- * between steps when it is cancelled, and keeps no guest waiting for long.
+ * A *job* is one gmem-convert.  A thread of its own runs it in steps, each one
+ * transaction of the engine, so that it shows progress, ends between steps when
+ * it is cancelled, and keeps no guest waiting for long.  It is no worker of the main
+ * loop's pool, because a job may wait for an hour and block I/O needs the workers.
  *
  * The main thread owns the list of jobs and everything in a job but what the
- * worker writes: @converted (any thread may read it meanwhile) and @error (read
- * after the worker has ended).  The main thread writes @cancelled, the worker
+ * job's thread writes: @converted (any thread may read it meanwhile) and @error (read
+ * after the thread has ended).  The main thread writes @cancelled, the job's
  * reads it.  The engine sleeps without the BQL here, which is the rule for
  * everybody who waits for a range.
  *
@@ -21,7 +22,11 @@
 #include "qemu/atomic.h"
 #include "qemu/coroutine.h"
 #include "qemu/units.h"
-#include "block/thread-pool.h"
+#include "qemu/lockable.h"
+#include "qemu/main-loop.h"
+#include "qemu/rcu.h"
+#include "qemu/thread.h"
+#include "block/aio.h"
 #include "qapi/error.h"
 #include "qapi/qapi-commands-gmem.h"
 #include "qapi/qapi-events-gmem.h"
@@ -52,6 +57,18 @@ typedef struct GmemJob {
 static QTAILQ_HEAD(, GmemJob) jobs = QTAILQ_HEAD_INITIALIZER(jobs);
 static unsigned int nr_jobs;
 static uint64_t last_number;
+static bool shut_down;
+
+/* Threads that may still call the engine; leaves before the main loop hears of it */
+static QemuMutex running_lock;
+static QemuCond none_runs;
+static unsigned int nr_running;
+
+static void __attribute__((constructor)) running_init(void)
+{
+    qemu_mutex_init(&running_lock);
+    qemu_cond_init(&none_runs);
+}
 
 static void job_free(GmemJob *job)
 {
@@ -92,6 +109,20 @@ void gmem_qmp_cancel_all(void)
     QTAILQ_FOREACH(job, &jobs, next) {
         qatomic_set(&job->cancelled, true);
     }
+}
+
+void gmem_qmp_wait_all(void)
+{
+    QEMU_LOCK_GUARD(&running_lock);
+    while (nr_running) {
+        qemu_cond_wait(&none_runs, &running_lock);
+    }
+}
+
+void gmem_qmp_shut_down(void)
+{
+    shut_down = true;
+    gmem_qmp_cancel_all();
 }
 
 void qmp_gmem_convert_cancel(uint64_t conversion, Error **errp)
@@ -204,35 +235,33 @@ static bool job_step(GmemJob *job, uint64_t offset, uint64_t size)
     return !ret;
 }
 
-/* In a thread of the pool, without the BQL */
-static int job_run(void *opaque)
+/* Without the BQL */
+static void job_run(GmemJob *job)
 {
-    GmemJob *job = opaque;
     uint64_t offset = job->offset;
     uint64_t end = job->offset + job->size;
 
     if (job_passes_limit(job, offset)) {
         job->error = limit_error(job);
-        return 0;
+        return;
     }
     while (offset < end) {
         uint64_t next = MIN(end, QEMU_ALIGN_DOWN(offset, JOB_STEP) + JOB_STEP);
 
         if (job_cancelled(job)) {
             job->error = g_strdup("cancelled");
-            return 0;
+            return;
         }
         if (!job_step(job, offset, next - offset)) {
-            return 0;
+            return;
         }
         offset = next;
         qatomic_set_u64(&job->converted, offset - job->offset);
     }
-    return 0;
 }
 
-/* In the main loop, when the worker has ended */
-static void job_ended(void *opaque, int ret)
+/* In the main loop, when the job's thread is done with it */
+static void job_ended(void *opaque)
 {
     GmemJob *job = opaque;
     GmemConversionInfo *info = job_info(job, true);
@@ -251,6 +280,32 @@ static void job_ended(void *opaque, int ret)
     if (waiter) {
         aio_co_wake(waiter);
     }
+}
+
+static void *job_thread(void *opaque)
+{
+    /* a holder's begin() may use RCU */
+    rcu_register_thread();
+    job_run(opaque);
+    WITH_QEMU_LOCK_GUARD(&running_lock) {
+        if (!--nr_running) {
+            qemu_cond_broadcast(&none_runs);
+        }
+    }
+    aio_bh_schedule_oneshot(qemu_get_aio_context(), job_ended, opaque);
+    rcu_unregister_thread();
+    return NULL;
+}
+
+static void job_start(GmemJob *job)
+{
+    QemuThread thread;
+
+    WITH_QEMU_LOCK_GUARD(&running_lock) {
+        nr_running++;
+    }
+    qemu_thread_create(&thread, "gmem-convert", job_thread, job,
+                       QEMU_THREAD_DETACHED);
 }
 
 static bool check_block(GmemBlock *block, Error **errp)
@@ -283,6 +338,11 @@ static bool check_request(GmemBlock *block, uint64_t offset, uint64_t size,
         return false;
     }
     if (!check_block(block, errp)) {
+        return false;
+    }
+    if (shut_down) {
+        error_setg(errp, "QEMU is ending and begins no conversion of gmem block"
+                   " '%s' any more", gmem_block_id(block));
         return false;
     }
     if (nr_jobs >= GMEM_QMP_MAX_JOBS) {
@@ -340,7 +400,7 @@ qmp_gmem_convert(const char *id, uint64_t offset, uint64_t size,
         job->waiter = qemu_coroutine_self();
         job->result = &result;
     }
-    thread_pool_submit_aio(job_run, job, job_ended, job);
+    job_start(job);
     while (!result) {
         qemu_coroutine_yield();
     }

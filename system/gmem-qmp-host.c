@@ -21,6 +21,7 @@
 #include "system/ramblock.h"
 #include "exec/ramlist.h"
 #include "system/runstate.h"
+#include "system/runstate-action.h"
 #include "system/gmem-ram.h"
 #include "gmem-qmp.h"
 
@@ -171,8 +172,11 @@ bool gmem_qmp_host_may_convert(Error **errp)
 
 static void on_shutdown(Notifier *notifier, void *data)
 {
-    /* a client that waits for a conversion would keep the monitor from ending */
-    gmem_qmp_cancel_all();
+    /* -no-shutdown: the VM only pauses, and the monitor goes on */
+    if (shutdown_action != SHUTDOWN_ACTION_PAUSE) {
+        /* a client that waits for one would keep the monitor from ending */
+        gmem_qmp_shut_down();
+    }
 }
 
 static Notifier shutdown_notifier = { .notify = on_shutdown };

@@ -16,6 +16,7 @@
 #ifndef SYSTEM_GMEM_QMP_H
 #define SYSTEM_GMEM_QMP_H
 
+#include "system/gmem-monitor.h"
 #include "system/gmem.h"
 #include "qapi/qapi-types-gmem.h"
 
@@ -46,8 +47,8 @@ bool gmem_qmp_host_may_convert(Error **errp);
 
 /* Conversions that run now, oldest first */
 GmemConversionInfoList *gmem_qmp_conversions(void);
-/* Ask all running conversions to end soon, without waiting for them */
-void gmem_qmp_cancel_all(void);
+/* The same for good: no conversion begins any more.  QEMU is about to end */
+void gmem_qmp_shut_down(void);
 
 /* ---- gmem-events.c ---- */
 

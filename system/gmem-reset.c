@@ -6,18 +6,13 @@
  * The model.  Two things make memory new for a guest: a reset of the machine, and a
  * DIMM that was unplugged.  Either way no page may keep the state that the guest gave
  * it: whoever uses the block next expects all of it in its initial state.
+ *
+ * The request is made even where the figures say that nothing is to be done: they
+ * follow the commit, and a conversion that is about to commit has to be waited for.
  */
 
 #include "qemu/osdep.h"
 #include "system/gmem.h"
-
-static bool is_initial(GmemBlock *block)
-{
-    uint64_t shared = gmem_block_shared_bytes(block);
-
-    return shared == (gmem_block_initial(block) == GMEM_PAGE_SHARED ?
-                      gmem_block_size(block) : 0);
-}
 
 int gmem_block_restore(GmemBlock *block, uint32_t timeout_ms)
 {
@@ -30,7 +25,7 @@ int gmem_block_restore(GmemBlock *block, uint32_t timeout_ms)
     };
     int ret;
 
-    if (gmem_block_mode(block) == GMEM_BLOCK_MODE_NONE || is_initial(block)) {
+    if (gmem_block_mode(block) == GMEM_BLOCK_MODE_NONE) {
         return 0;
     }
     ret = gmem_convert_request(&request);

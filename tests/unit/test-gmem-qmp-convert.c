@@ -4,8 +4,10 @@
  *  1. gmem-convert: all of a range, a part, busy pages, the shared-limit,
  *     a broken block, a holder that needs the main loop, one that does not let go
  *  2. without waiting: progress, cancelling, the most at once, the same range
- *     twice, a block that goes away
+ *     twice, a block that goes away, a reset that ends all of them, and what is
+ *     left of the main loop's thread pool
  *  3. events: one for a flood, and none is lost from the count
+ *  4. the end of QEMU: what runs is cancelled, and nothing begins any more
  *
  * SPDX-License-Identifier: GPL-2.0-or-later
  */
@@ -14,6 +16,7 @@
 #include "qemu/atomic.h"
 #include "qemu/main-loop.h"
 #include "qemu/units.h"
+#include "block/thread-pool.h"
 #include "system/gmem-internal.h"
 #include "gmem-qmp-fixture.h"
 
@@ -297,6 +300,76 @@ static void test_block_goes_away(void)
     fixture_drop(block);
 }
 
+static void *open_gate(void *opaque)
+{
+    /* long enough for one that does not wait to be seen */
+    g_usleep(50000);
+    qatomic_set(&fake_kernel.gate, false);
+    return NULL;
+}
+
+/* What a reset does: after it has waited, no step is made, and none is running */
+static void test_wait_all(void)
+{
+    GmemBlock *block = fixture_block("ram0", BLOCK_SIZE);
+    unsigned int two = 2;
+    QemuThread thread;
+
+    qatomic_set(&fake_kernel.gate, true);
+    start(0, BLOCK_SIZE, GMEM_STATE_PRIVATE);
+    wait_for_calls(1);
+    start(0, BLOCK_SIZE, GMEM_STATE_PRIVATE);
+    qemu_thread_create(&thread, "gate", open_gate, NULL, QEMU_THREAD_JOINABLE);
+    gmem_qmp_cancel_all();
+    gmem_qmp_wait_all();
+    g_assert_false(qatomic_read(&fake_kernel.gate));
+    g_assert_cmpint(qatomic_read(&fake_kernel.calls), ==, 1);
+    g_assert_true(gmem_block_range_is(block, 0, STEP, GMEM_PAGE_PRIVATE));
+    qemu_thread_join(&thread);
+    fixture_poll_until(all_ended, &two);
+    g_assert_cmpint(qatomic_read(&fake_kernel.calls), ==, 1);
+    gmem_qmp_wait_all();
+    fixture_drop(block);
+}
+
+#define POOL 2
+
+static int pool_work(void *opaque)
+{
+    return 0;
+}
+
+static void pool_done(void *opaque, int ret)
+{
+    *(bool *)opaque = true;
+}
+
+static bool is_done(void *opaque)
+{
+    return *(bool *)opaque;
+}
+
+/* Block I/O goes on with a small pool (thread-pool-max) and stuck conversions */
+static void test_pool_is_free(void)
+{
+    GmemBlock *block = fixture_block("ram0", BLOCK_SIZE);
+    unsigned int i, nr = POOL;
+    bool done = false;
+
+    aio_context_set_thread_pool_params(qemu_get_aio_context(), 0, POOL,
+                                       &error_abort);
+    qatomic_set(&fake_kernel.gate, true);
+    for (i = 0; i < nr; i++) {
+        start(i * MiB, MiB, GMEM_STATE_PRIVATE);
+    }
+    wait_for_calls(1);
+    thread_pool_submit_aio(pool_work, NULL, pool_done, &done);
+    fixture_poll_until(is_done, &done);
+    qatomic_set(&fake_kernel.gate, false);
+    fixture_poll_until(all_ended, &nr);
+    fixture_drop(block);
+}
+
 /* ---- 3. events ---- */
 
 #define FLOOD 1000
@@ -358,6 +431,30 @@ static void test_event_per_block(void)
     fixture_drop(b);
 }
 
+/* ---- 4. the end; nothing can be converted after it ---- */
+
+static void test_shut_down(void)
+{
+    GmemBlock *block = fixture_block("ram0", BLOCK_SIZE);
+    ConvertArgs args = { "ram0", 0, PAGE };
+    unsigned int one = 1;
+    Error *err = NULL;
+    QDict *result;
+
+    qatomic_set(&fake_kernel.gate, true);
+    start(0, BLOCK_SIZE, GMEM_STATE_PRIVATE);
+    wait_for_calls(1);
+    gmem_qmp_shut_down();
+    g_assert_null(fixture_convert(&args, &err));
+    fixture_assert_message(err, "QEMU is ending and begins no conversion");
+    qatomic_set(&fake_kernel.gate, false);
+    fixture_poll_until(all_ended, &one);
+    result = qdict_get_qdict(fixture_last_event("GMEM_CONVERT_COMPLETED"),
+                             "result");
+    g_assert_cmpstr(qdict_get_str(result, "error"), ==, "cancelled");
+    fixture_drop(block);
+}
+
 int main(int argc, char **argv)
 {
     g_test_init(&argc, &argv, NULL);
@@ -373,7 +470,10 @@ int main(int argc, char **argv)
     g_test_add_func("/gmem-qmp/job/most", test_most_at_once);
     g_test_add_func("/gmem-qmp/job/same-range", test_same_range);
     g_test_add_func("/gmem-qmp/job/block-gone", test_block_goes_away);
+    g_test_add_func("/gmem-qmp/job/wait-all", test_wait_all);
+    g_test_add_func("/gmem-qmp/job/pool-is-free", test_pool_is_free);
     g_test_add_func("/gmem-qmp/event/flood", test_event_flood);
     g_test_add_func("/gmem-qmp/event/per-block", test_event_per_block);
+    g_test_add_func("/gmem-qmp/end/shut-down", test_shut_down);
     return g_test_run();
 }

@@ -14,6 +14,7 @@
 #include "qemu/error-report.h"
 #include "qemu/main-loop.h"
 #include "hw/resettable.h"
+#include "system/gmem-monitor.h"
 #include "system/reset.h"
 #include "sw-protected.h"
 
@@ -46,14 +47,18 @@ static void reset_block(GmemBlock *block, void *opaque)
 /*
  * The vCPUs stand still, but a gmem-convert of the monitor may hold a range, and
  * may need the BQL to let go of it.  So the BQL is dropped meanwhile; the main
- * loop is this thread, therefore no device comes or goes.
+ * loop is this thread, therefore no device comes or goes, and no gmem-convert
+ * begins.  Those that run end first: going on, they would convert the memory of
+ * the machine that has been reset.
  */
 static void reset_memory(Object *obj, ResetType type)
 {
     if (type == RESET_TYPE_WAKEUP) {
         return;
     }
+    gmem_qmp_cancel_all();
     bql_unlock();
+    gmem_qmp_wait_all();
     gmem_block_foreach(reset_block, NULL);
     bql_lock();
 }
