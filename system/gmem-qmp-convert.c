@@ -394,7 +394,7 @@ qmp_gmem_convert(const char *id, uint64_t offset, uint64_t size,
     }
     job = job_new(block, offset, size, to,
                   has_timeout ? timeout : gmem_block_timeout_ms(block));
-    if (has_wait && !wait) {
+    if (!has_wait || !wait) {
         result = job_info(job, false);
     } else {
         job->waiter = qemu_coroutine_self();

@@ -139,8 +139,8 @@ static void coroutine_fn convert_entry(void *opaque)
     const ConvertArgs *a = call->args;
 
     call->result = qmp_gmem_convert(a->id, a->offset, a->size, a->state,
-                                    a->has_timeout, a->timeout, a->no_wait,
-                                    !a->no_wait, &call->err);
+                                    a->has_timeout, a->timeout, !a->no_wait,
+                                    true, &call->err);
     call->done = true;
 }
 

@@ -42,7 +42,7 @@ typedef struct ConvertArgs {
     GmemState state;
     bool has_timeout;
     uint32_t timeout;
-    bool no_wait;
+    bool no_wait;           /* does not say, which means the same */
 } ConvertArgs;
 
 GmemConversionInfo *fixture_convert(const ConvertArgs *args, Error **errp);

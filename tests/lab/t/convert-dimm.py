@@ -84,7 +84,8 @@ def turn(qmp, number):
     memdev, dimm = f'mem{number}', f'dimm{number}'
     add(qmp, memdev, dimm)
     name = block(qmp, memdev)['id']
-    answer = qmp.command('gmem-convert', id=name, offset=0, size=SIZE // 2, state='private')
+    answer = qmp.command('gmem-convert', id=name, offset=0, size=SIZE // 2, state='private',
+                         wait=True)
     good = answer['converted'] == SIZE // 2 and private(qmp, memdev) == SIZE // 2
     qmp.command('device_del', id=dimm)
     return good

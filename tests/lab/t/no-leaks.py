@@ -94,7 +94,8 @@ def check_kill(tap, host):
     host.is_back(tap, 'kill -9 while the guest converts', group)
     with GuestVm(LAYOUT, 'test=random', more=['-S'], cgroup=group) as vm:
         name = block(vm.qmp, 'ram0')['id']
-        vm.qmp.command('gmem-convert', id=name, offset=0, size=64 * MIB, state='private')
+        vm.qmp.command('gmem-convert', id=name, offset=0, size=64 * MIB, state='private',
+                       wait=True)
         for state in 'shared', 'private', 'shared':
             vm.qmp.command('gmem-convert', id=name, offset=0, size=64 * MIB, state=state,
                            wait=False)
@@ -108,7 +109,7 @@ def check_starts(tap, host):
     for number in range(STARTS):
         with GuestVm(LAYOUT, 'test=random', more=['-S'], cgroup=group) as vm:
             answer = vm.qmp.command('gmem-convert', id=block(vm.qmp, 'ram0')['id'], offset=0,
-                                    size=(number % 16 + 1) * MIB, state='private')
+                                    size=(number % 16 + 1) * MIB, state='private', wait=True)
             good += answer['converted'] == answer['size'] and vm.quit() == 0
     tap.equal(good, STARTS, f'{STARTS} starts: each converts and ends on its own')
     host.is_back(tap, f'{STARTS} starts', group)
@@ -147,7 +148,8 @@ def one_backend(qmp, number):
     qmp.command('object-add', qom_type='memory-backend-gmem', id='extra', size=BACKEND_SIZE)
     name = block(qmp, 'extra')['id']
     for state in 'private', 'shared' if number % 2 else 'private':
-        qmp.command('gmem-convert', id=name, offset=4096 * number, size=4096 * 300, state=state)
+        qmp.command('gmem-convert', id=name, offset=4096 * number, size=4096 * 300, state=state,
+                    wait=True)
     qmp.command('object-del', id='extra')
 
 

@@ -25,7 +25,7 @@ def main():
                   'one page was private for a while')
         # The guest is off: its last PAM setting left the segment a read-only view
         answer = vm.qmp.command('gmem-convert', id=block(vm.qmp, 'ram0')['id'], offset=SEGMENT,
-                                size=PAGE, state='private')
+                                size=PAGE, state='private', wait=True)
         tap.equal(answer['converted'], PAGE, 'the host converts a page behind a read-only view')
         tap.equal(host_private(vm.qmp, LAYOUT)['ram0'], [(SEGMENT, SEGMENT + PAGE)],
                   'and the map shows it in its place')

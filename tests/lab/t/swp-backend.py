@@ -36,7 +36,7 @@ def get(vm, name, path='/objects/m'):
 def convert(vm, state, offset=0, size=SIZE):
     """None, or why the conversion ended early."""
     answer = vm.qmp.command('gmem-convert', id='m', offset=offset, size=size, state=state,
-                            timeout=120000)
+                            timeout=120000, wait=True)
     return answer.get('error')
 
 

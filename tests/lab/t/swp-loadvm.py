@@ -61,7 +61,8 @@ def load_job(vm):
 def check_refused(tap, disk):
     with start('swp', disk) as vm:
         before = digest(disk)
-        vm.qmp.command('gmem-convert', id='pc.ram', offset=64 * MIB, size=MIB, state='private')
+        vm.qmp.command('gmem-convert', id='pc.ram', offset=64 * MIB, size=MIB, state='private',
+                       wait=True)
         answer = vm.qmp.hmp('loadvm t')
         tap.ok(REASON in answer, 'loadvm is refused', answer)
         refused(tap, 'snapshot-load', REASON, lambda: load_job(vm))

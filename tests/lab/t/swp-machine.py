@@ -142,7 +142,7 @@ def check_reset(tap):
     with Vm([*SWP, *BIOS_LOG, *REBOOT, '-S']) as vm:
         for offset, size in (0, 64 * 4096), (64 * MIB, 300 * MIB):
             vm.qmp.command('gmem-convert', id='pc.ram', offset=offset, size=size,
-                           state='private', timeout=120000)
+                           state='private', timeout=120000, wait=True)
         private = 64 * 4096 + 300 * MIB
         tap.equal(blocks(vm)['pc.ram']['private'], private, 'reset: memory is private before')
         vm.qmp.command('system_reset')

@@ -41,7 +41,7 @@ def booted(vm):
 def check_sleep(tap, vm):
     tap.ok(booted(vm), 'SeaBIOS comes to its end', vm.report)
     vm.qmp.command('gmem-convert', id='pc.ram', offset=OFFSET, size=SIZE, state='private',
-                   timeout=120000)
+                   timeout=120000, wait=True)
     before = ram(vm)
     tap.equal(private_map(vm), [(OFFSET, SIZE)], 'memory is private')
     vm.qmp.hmp(f'o/w {PM1_CONTROL:#x} {SLEEP_S3:#x}')
