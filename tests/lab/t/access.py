@@ -177,7 +177,8 @@ def check_disk(tap, vm, ports):
 def check_stopped(tap):
     with Vm(ARGS) as vm:
         ports = Ports()
-        vm.qmp.command('gmem-convert', id='ram0', offset=FIRST, size=LENGTH, state='private')
+        vm.qmp.command('gmem-convert', id='ram0', offset=FIRST, size=LENGTH, state='private',
+                       wait=True)
         check_saves(tap, vm, ports)
         check_words(tap, vm)
         check_disk(tap, vm, ports)
@@ -185,7 +186,8 @@ def check_stopped(tap):
         # prealloc=on: every shared page was there from the start
         tap.equal(block(vm.qmp, 'ram0')['allocated-shared'], SIZE - LENGTH,
                   'nothing was allocated for what is private')
-        vm.qmp.command('gmem-convert', id='ram0', offset=FIRST, size=LENGTH, state='shared')
+        vm.qmp.command('gmem-convert', id='ram0', offset=FIRST, size=LENGTH, state='shared',
+                       wait=True)
         tap.equal(saved(vm, 'pmemsave', val=FIRST, size=LENGTH), bytes(LENGTH),
                   'shared again, it is zeros: no refused write has got there')
         tap.equal(vm.quit(), 0, 'QEMU ends on its own')

@@ -20,7 +20,7 @@ LAYOUT = Layout([('ram0', 96 * MIB), ('ram1', 160 * MIB)], low=128 * MIB)
 def check_comparison(tap, vm):
     """The comparison itself: it finds one page that the host converts behind the guest's back."""
     vm.qmp.command('gmem-convert', id=block(vm.qmp, 'ram1')['id'], offset=8 * MIB, size=PAGE,
-                   state='private')
+                   state='private', wait=True)
     guest, _ = guest_private(vm.serial.text, LAYOUT)
     host = host_private(vm.qmp, LAYOUT)
     tap.equal([set(host[name]) - set(guest[name]) for name, _ in LAYOUT.blocks],

@@ -22,7 +22,7 @@ def check(tap, kind, group):
         tap.ok(group.stat()['unevictable'] >= SIZE, f'{kind}: the shared side is locked',
                group.stat())
         answer = vm.qmp.command('gmem-convert', id='m', offset=0, size=SIZE, state='private',
-                                timeout=120000)
+                                timeout=120000, wait=True)
         tap.equal(answer['converted'], SIZE, f'{kind}: all of it is made private')
         freed = before - group.guest_bytes()
         tap.ok(freed >= SIZE - NOISE, f'{kind}: the shared side is free', f'{freed} of {SIZE}')

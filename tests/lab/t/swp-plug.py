@@ -28,9 +28,9 @@ def plug(vm, name, memdev):
         return str(error)
 
 
-def convert(vm, name, state, **more):
+def convert(vm, name, state, wait=True):
     vm.qmp.command('gmem-convert', id=name, offset=0, size=SIZE, state=state, timeout=120000,
-                   **more)
+                   wait=wait)
 
 
 def size(vm, name, state):

@@ -20,7 +20,7 @@ def preallocate(vm, name='m'):
 
 
 def convert(vm, state):
-    vm.qmp.command('gmem-convert', id='m', offset=4 * MIB, size=4096, state=state)
+    vm.qmp.command('gmem-convert', id='m', offset=4 * MIB, size=4096, state=state, wait=True)
 
 
 def check(tap, vm, group, initial):
