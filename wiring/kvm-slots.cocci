@@ -10,6 +10,7 @@
 // Hook: slot_flags accel/kvm/kvm-all.c 1
 // Hook: slot_added accel/kvm/kvm-all.c 1
 // Hook: slot_removed accel/kvm/kvm-all.c 1
+// Hook: slots_changed accel/kvm/kvm-all.c 1
 
 @slot_bind@
 position p;
@@ -37,4 +38,12 @@ position p;
 position p;
 @@
 kml->nr_slots_used@p--;
-+ gmem_kvm_slot_removed(mem, mr, slot_size);
++ gmem_kvm_slot_removed(mem, mr);
+
+@slots_changed@
+position p;
+@@
++ gmem_kvm_slots_changed();
+if (need_inhibit) {
+    accel_ioctl_inhibit_end@p();
+}

@@ -10,10 +10,17 @@
  * which writes the bits and then publishes the map, and by a slot that comes,
  * which is listed first and then copies the map.  Whichever is second therefore
  * sees what the first did.
+ *
+ * A guest that moves a border between slots (a PAM register) removes and adds most
+ * of its memory, and writing a bit for each of its private pages would hold up the
+ * BQL as long as it likes.  So a slot that goes is *gone*, but stays listed with
+ * its bits until the change of the memory map is complete: what comes back at the
+ * same address still has its bits, and only the rest is written or cleared.
  */
 
 #include "qemu/osdep.h"
 #include "qemu/error-report.h"
+#include "qemu/range.h"
 #include "system/gmem-ram.h"
 #include "system/kvm.h"
 #include "system/kvm_int.h"
@@ -187,7 +194,7 @@ static bool is_bound(GmemBlock *block, uint64_t offset, uint64_t size)
     QLIST_FOREACH(slot, &kb->slots, next) {
         uint64_t part = offset, part_size = size;
 
-        found |= clip(slot, &part, &part_size);
+        found |= !slot->gone && clip(slot, &part, &part_size);
     }
     gmem_block_commit_unlock(block);
     return found;
@@ -218,9 +225,112 @@ int gmem_kvm_slot_flags(const KVMSlot *mem, int flags)
     return flags & ~KVM_MEM_LOG_DIRTY_PAGES;
 }
 
+/* Slots that went in the change under way.  BQL and KVM's slots lock */
+static QLIST_HEAD(, GmemKvmSlot) gone_slots =
+    QLIST_HEAD_INITIALIZER(gone_slots);
+
+/* Each page of both has the same address, as far as they have the same pages */
+static bool is_aligned_with(const GmemKvmSlot *slot, const GmemKvmSlot *other)
+{
+    return slot->gpa - slot->offset == other->gpa - other->offset;
+}
+
+/*
+ * Does a slot that is @gone, or one that is not, have the page at @offset at the same
+ * address as @slot?  Lowers @next to where the answer may change.  Slots do not
+ * come or go meanwhile: the BQL is held.
+ */
+static bool other_has(GmemKvmBlock *kb, const GmemKvmSlot *slot, bool gone,
+                      uint64_t offset, uint64_t *next)
+{
+    GmemKvmSlot *other;
+
+    QLIST_FOREACH(other, &kb->slots, next) {
+        if (other == slot || other->gone != gone ||
+            !is_aligned_with(slot, other) ||
+            offset >= other->offset + other->size) {
+            continue;
+        }
+        if (offset >= other->offset) {
+            *next = MIN(*next, other->offset + other->size);
+            return true;
+        }
+        *next = MIN(*next, other->offset);
+    }
+    return false;
+}
+
+/* Clear the bits that no slot has taken over.  Commit lock held.  0 or -errno */
+static int clear_rest(GmemKvmBlock *kb, const GmemKvmSlot *slot)
+{
+    uint64_t next, offset = slot->offset, end = slot->offset + slot->size;
+    int err, ret = 0;
+
+    for (; offset < end; offset = next) {
+        next = end;
+        if (!other_has(kb, slot, false, offset, &next)) {
+            err = set_slot(slot, offset, next - offset, GMEM_PAGE_SHARED);
+            ret = ret ?: err;
+        }
+    }
+    return ret;
+}
+
+/* A slot that is gone does not come back */
+static void forget_slot(GmemKvmSlot *slot)
+{
+    GmemBlock *block = slot->block;
+    int ret;
+
+    QLIST_REMOVE(slot, next_gone);
+    gmem_block_commit_lock(block);
+    QLIST_REMOVE(slot, next);
+    /* The next memory at this address must not inherit private pages */
+    ret = clear_rest(gmem_block_opaque(block), slot);
+    gmem_block_commit_unlock(block);
+    if (ret) {
+        error_report_once("gmem: KVM kept private pages of '%s' at 0x%" PRIx64
+                          " after their memory slot went: %s",
+                          gmem_block_id(block), slot->gpa, strerror(-ret));
+    }
+    trace_gmem_slot_del(gmem_block_id(block), slot->gpa, slot->size, ret);
+    gmem_block_unref(block);
+    g_free(slot);
+}
+
+/* Other memory comes to where @slot will be: its bits must not be found there */
+static void forget_others(GmemBlock *block, const GmemKvmSlot *slot)
+{
+    GmemKvmSlot *gone, *tmp;
+
+    QLIST_FOREACH_SAFE(gone, &gone_slots, next_gone, tmp) {
+        if ((gone->block != block || !is_aligned_with(gone, slot)) &&
+            ranges_overlap(gone->gpa, gone->size, slot->gpa, slot->size)) {
+            forget_slot(gone);
+        }
+    }
+}
+
 static int replay_run(void *opaque, uint64_t offset, uint64_t size)
 {
     return set_slot(opaque, offset, size, GMEM_PAGE_PRIVATE);
+}
+
+/* Write the bits of @slot that it does not have from one that is gone */
+static int replay_slot(GmemBlock *block, GmemKvmSlot *slot)
+{
+    GmemKvmBlock *kb = gmem_block_opaque(block);
+    uint64_t next, offset = slot->offset, end = slot->offset + slot->size;
+    int ret = 0;
+
+    for (; offset < end && !ret; offset = next) {
+        next = end;
+        if (!other_has(kb, slot, true, offset, &next)) {
+            ret = gmem_block_replay_private(block, offset, next - offset,
+                                            replay_run, slot);
+        }
+    }
+    return ret;
 }
 
 int gmem_kvm_slot_added(const KVMSlot *mem, MemoryRegion *mr)
@@ -240,12 +350,12 @@ int gmem_kvm_slot_added(const KVMSlot *mem, MemoryRegion *mr)
     slot->size = mem->memory_size;
     slot->as_id = mem->as_id;
 
+    forget_others(block, slot);
     gmem_block_commit_lock(block);
     QLIST_INSERT_HEAD(&kb->slots, slot, next);
     gmem_block_commit_unlock(block);
 
-    ret = gmem_block_replay_private(block, slot->offset, slot->size,
-                                    replay_run, slot);
+    ret = replay_slot(block, slot);
     if (ret) {
         /* The guest can cause slots to change, so it must not end QEMU */
         gmem_block_break(block, "KVM refused the private pages of a memory "
@@ -256,41 +366,39 @@ int gmem_kvm_slot_added(const KVMSlot *mem, MemoryRegion *mr)
     return 0;
 }
 
-static GmemKvmSlot *take_slot(GmemKvmBlock *kb, int as_id, uint64_t gpa)
+static GmemKvmSlot *find_slot(GmemKvmBlock *kb, int as_id, uint64_t gpa)
 {
     GmemKvmSlot *slot;
 
     QLIST_FOREACH(slot, &kb->slots, next) {
-        if (slot->as_id == as_id && slot->gpa == gpa) {
-            QLIST_REMOVE(slot, next);
+        if (!slot->gone && slot->as_id == as_id && slot->gpa == gpa) {
             return slot;
         }
     }
     return NULL;
 }
 
-void gmem_kvm_slot_removed(const KVMSlot *mem, MemoryRegion *mr, uint64_t size)
+void gmem_kvm_slot_removed(const KVMSlot *mem, MemoryRegion *mr)
 {
     GmemBlock *block = bindable_block(mr);
-    g_autofree GmemKvmSlot *slot = NULL;
-    int ret = 0;
+    GmemKvmSlot *slot;
 
     if (!block) {
         return;
     }
-    gmem_block_commit_lock(block);
-    slot = take_slot(gmem_block_opaque(block), mem->as_id, mem->start_addr);
+    slot = find_slot(gmem_block_opaque(block), mem->as_id, mem->start_addr);
     if (slot) {
-        /* The next memory at this address must not inherit private pages */
-        ret = set_attributes(slot->gpa, slot->size, GMEM_PAGE_SHARED);
+        /* The RAM may be freed before the change is complete */
+        gmem_block_ref(block);
+        slot->block = block;
+        slot->gone = true;
+        QLIST_INSERT_HEAD(&gone_slots, slot, next_gone);
     }
-    gmem_block_commit_unlock(block);
-    if (ret) {
-        error_report_once("gmem: KVM kept private pages of '%s' at 0x%" PRIx64
-                          " after their memory slot went: %s",
-                          gmem_block_id(block), slot->gpa, strerror(-ret));
-    }
-    if (slot) {
-        trace_gmem_slot_del(gmem_block_id(block), slot->gpa, size, ret);
+}
+
+void gmem_kvm_slots_changed(void)
+{
+    while (!QLIST_EMPTY(&gone_slots)) {
+        forget_slot(QLIST_FIRST(&gone_slots));
     }
 }

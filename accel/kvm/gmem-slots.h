@@ -16,7 +16,10 @@ typedef struct GmemKvmSlot {
     uint64_t offset;            /* in the block */
     uint64_t size;
     int as_id;
+    bool gone;                  /* KVM has dropped it; see gmem_kvm_slot_removed() */
+    GmemBlock *block;           /* a reference, while it is gone */
     QLIST_ENTRY(GmemKvmSlot) next;
+    QLIST_ENTRY(GmemKvmSlot) next_gone;
 } GmemKvmSlot;
 
 typedef struct GmemKvmBlock {

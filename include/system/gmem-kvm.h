@@ -75,9 +75,16 @@ void gmem_kvm_slot_bind(KVMSlot *mem, const MemoryRegionSection *section);
 int gmem_kvm_slot_flags(const KVMSlot *mem, int flags);
 /* The kernel has the slot: give it its attributes.  Always 0 */
 int gmem_kvm_slot_added(const KVMSlot *mem, MemoryRegion *mr);
-/* The kernel has dropped the slot, which was @size bytes */
-void gmem_kvm_slot_removed(const KVMSlot *mem, MemoryRegion *mr,
-                           uint64_t size);
+/*
+ * The kernel has dropped the slot.  Its attributes stay, and follow the state map,
+ * until gmem_kvm_slots_changed(), for the slots that take over a part of it.
+ */
+void gmem_kvm_slot_removed(const KVMSlot *mem, MemoryRegion *mr);
+/*
+ * The change of the memory map is complete; to be called before the vCPUs run again
+ * if they were kept from it.  Clears what slots left behind that did not come back.
+ */
+void gmem_kvm_slots_changed(void);
 
 /* ---- hooks of the exits; on the vCPU's thread, BQL not held ---- */
 

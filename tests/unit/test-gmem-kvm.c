@@ -10,11 +10,15 @@
  *     a page that may still turn back to shared keeps what it holds
  *  2. nothing is freed of RAM that has gone; RAM that goes waits only for what is
  *     being freed in that moment
+ *  3. slots that come and go: KVM's bits are those of the state map where there is
+ *     a slot, and shared elsewhere, whatever moved or was converted meanwhile
+ *  4. moving the border between two slots costs what moves, not what is private
  */
 
 #include "qemu/osdep.h"
 #include <sys/syscall.h>
 #include "qapi/error.h"
+#include "qemu/bitmap.h"
 #include "qemu/memfd.h"
 #include "qemu/units.h"
 #include "system/accel-blocker.h"
@@ -59,9 +63,27 @@ GmemBlock *gmem_from_ramblock(const RAMBlock *rb)
     return rb->gmem;
 }
 
+/* KVM's attributes: one bit per page of the first GiB */
+static DECLARE_BITMAP(private_bits, GiB / PAGE);
+static unsigned int ioctls;
+
 int kvm_vm_ioctl(KVMState *s, unsigned long type, ...)
 {
+    struct kvm_memory_attributes *args;
+    va_list ap;
+
     g_assert_cmpuint(type, ==, KVM_SET_MEMORY_ATTRIBUTES);
+    va_start(ap, type);
+    args = va_arg(ap, struct kvm_memory_attributes *);
+    va_end(ap);
+    g_assert_cmpuint(args->size, >, 0);
+    g_assert_cmpuint(args->address + args->size, <=, GiB);
+    if (args->attributes) {
+        bitmap_set(private_bits, args->address / PAGE, args->size / PAGE);
+    } else {
+        bitmap_clear(private_bits, args->address / PAGE, args->size / PAGE);
+    }
+    ioctls++;
     return 0;
 }
 
@@ -247,6 +269,200 @@ static void test_going(void)
     tear_down(first);
 }
 
+/* ---- slots ---- */
+
+static void slot_comes(RAMBlock *rb, uint64_t gpa, uint64_t offset, uint64_t size)
+{
+    MemoryRegion mr = { .ram_block = rb };
+    MemoryRegionSection section = { .mr = &mr };
+    KVMSlot mem = {
+        .start_addr = gpa, .memory_size = size, .ram = rb->host + offset,
+        .guest_memfd = rb->guest_memfd, .guest_memfd_offset = offset,
+        .flags = KVM_MEM_GUEST_MEMFD,
+    };
+
+    gmem_kvm_slot_bind(&mem, &section);
+    g_assert_cmpint(mem.guest_memfd, ==, rb->guest_memfd);
+    g_assert_cmpint(gmem_kvm_slot_added(&mem, &mr), ==, 0);
+}
+
+static void slot_goes(RAMBlock *rb, uint64_t gpa)
+{
+    MemoryRegion mr = { .ram_block = rb };
+    KVMSlot mem = { .start_addr = gpa };
+
+    gmem_kvm_slot_removed(&mem, &mr);
+}
+
+/* Do [gpa, gpa+size) show the pages of @block from @offset on, or all shared? */
+static void check_bits(GmemBlock *block, uint64_t gpa, uint64_t offset,
+                       uint64_t size)
+{
+    uint64_t i;
+
+    for (i = 0; i < size; i += PAGE) {
+        bool want = block && gmem_block_range_is(block, offset + i, PAGE,
+                                                 GMEM_PAGE_PRIVATE);
+
+        g_assert_cmpint(test_bit((gpa + i) / PAGE, private_bits), ==, want);
+    }
+}
+
+static void check_no_bits(void)
+{
+    g_assert_true(bitmap_empty(private_bits, GiB / PAGE));
+}
+
+#define PATTERN (8 * MiB)
+
+/* Every other page of the first 8 MiB is private: as many runs as can be */
+static GmemBlock *set_up_pattern(void)
+{
+    GmemBlock *block = set_up();
+    uint64_t offset;
+
+    for (offset = 0; offset < PATTERN; offset += 2 * PAGE) {
+        g_assert_cmpint(convert(block, offset, PAGE, GMEM_PAGE_PRIVATE), ==, 0);
+    }
+    return block;
+}
+
+static void test_slots(void)
+{
+    GmemBlock *block = set_up_pattern();
+
+    slot_comes(ram, 256 * MiB, 0, RAM_SIZE);
+    gmem_kvm_slots_changed();
+    check_bits(block, 256 * MiB, 0, RAM_SIZE);
+    slot_goes(ram, 256 * MiB);
+    gmem_kvm_slots_changed();
+    check_no_bits();
+
+    /* elsewhere, in one change, onto pages that it leaves */
+    slot_comes(ram, 256 * MiB, 0, RAM_SIZE);
+    gmem_kvm_slots_changed();
+    slot_goes(ram, 256 * MiB);
+    slot_comes(ram, 257 * MiB, 0, RAM_SIZE);
+    gmem_kvm_slots_changed();
+    check_bits(NULL, 256 * MiB, 0, MiB);
+    check_bits(block, 257 * MiB, 0, RAM_SIZE);
+
+    /* far away: nothing of it comes back */
+    slot_goes(ram, 257 * MiB);
+    slot_comes(ram, 512 * MiB, 0, RAM_SIZE);
+    gmem_kvm_slots_changed();
+    check_bits(NULL, 257 * MiB, 0, RAM_SIZE);
+    check_bits(block, 512 * MiB, 0, RAM_SIZE);
+    slot_goes(ram, 512 * MiB);
+    gmem_kvm_slots_changed();
+    check_no_bits();
+    tear_down(block);
+}
+
+static void test_border(void)
+{
+    const uint64_t old = MiB, new = 960 * KiB;
+    GmemBlock *block = set_up_pattern();
+    int i;
+
+    slot_comes(ram, old, old, RAM_SIZE - old);
+    gmem_kvm_slots_changed();
+    ioctls = 0;
+    for (i = 0; i < 10; i++) {
+        slot_goes(ram, old);
+        slot_comes(ram, new, new, RAM_SIZE - new);
+        gmem_kvm_slots_changed();
+        check_bits(block, new, new, RAM_SIZE - new);
+        check_bits(NULL, 0, 0, new);
+
+        slot_goes(ram, new);
+        slot_comes(ram, old, old, RAM_SIZE - old);
+        gmem_kvm_slots_changed();
+        check_bits(block, old, old, RAM_SIZE - old);
+        check_bits(NULL, 0, 0, old);
+    }
+    /* 16 pages move, 8 of them private; back is one call; nothing else */
+    g_assert_cmpuint(ioctls, <=, 10 * (8 + 1));
+    slot_goes(ram, old);
+    gmem_kvm_slots_changed();
+    check_no_bits();
+    tear_down(block);
+}
+
+static void test_split(void)
+{
+    GmemBlock *block = set_up_pattern();
+
+    slot_comes(ram, 0, 0, RAM_SIZE);
+    gmem_kvm_slots_changed();
+    ioctls = 0;
+    /* a read-only view takes 16 pages out of the middle: no slot of ours there */
+    slot_goes(ram, 0);
+    slot_comes(ram, 0, 0, MiB);
+    slot_comes(ram, MiB + UNIT, MiB + UNIT, RAM_SIZE - MiB - UNIT);
+    gmem_kvm_slots_changed();
+    g_assert_cmpuint(ioctls, ==, 1);
+    check_bits(block, 0, 0, MiB);
+    check_bits(NULL, MiB, 0, UNIT);
+    check_bits(block, MiB + UNIT, MiB + UNIT, RAM_SIZE - MiB - UNIT);
+
+    slot_goes(ram, 0);
+    slot_goes(ram, MiB + UNIT);
+    slot_comes(ram, 0, 0, RAM_SIZE);
+    gmem_kvm_slots_changed();
+    check_bits(block, 0, 0, RAM_SIZE);
+    slot_goes(ram, 0);
+    gmem_kvm_slots_changed();
+    check_no_bits();
+    tear_down(block);
+}
+
+/* A conversion comes between: what is gone follows the map, or is forgotten */
+static void test_between(void)
+{
+    GmemBlock *block = set_up_pattern();
+
+    slot_comes(ram, 0, 0, RAM_SIZE);
+    gmem_kvm_slots_changed();
+    slot_goes(ram, 0);
+    g_assert_cmpint(convert(block, MiB, MiB, GMEM_PAGE_PRIVATE), ==, 0);
+    g_assert_cmpint(convert(block, 0, UNIT, GMEM_PAGE_SHARED), ==, 0);
+    slot_comes(ram, 0, 0, RAM_SIZE);
+    g_assert_cmpint(convert(block, UNIT, UNIT, GMEM_PAGE_SHARED), ==, 0);
+    gmem_kvm_slots_changed();
+    check_bits(block, 0, 0, RAM_SIZE);
+
+    slot_goes(ram, 0);
+    gmem_kvm_slots_changed();
+    g_assert_cmpint(convert(block, 0, MiB, GMEM_PAGE_PRIVATE), ==, 0);
+    check_no_bits();
+    tear_down(block);
+}
+
+/* Other memory comes to the same address, in the same change or after RAM was freed */
+static void test_other_block(void)
+{
+    GmemBlock *old = set_up_pattern(), *new;
+    RAMBlock *old_ram = ram;
+
+    new = set_up();
+    slot_comes(old_ram, 0, 0, RAM_SIZE);
+    gmem_kvm_slots_changed();
+    slot_goes(old_ram, 0);
+    slot_comes(ram, 0, 0, RAM_SIZE);
+    g_assert_cmpint(convert(old, 0, MiB, GMEM_PAGE_PRIVATE), ==, 0);
+    g_assert_cmpint(convert(new, MiB, UNIT, GMEM_PAGE_PRIVATE), ==, 0);
+    gmem_kvm_slots_changed();
+    check_bits(new, 0, 0, RAM_SIZE);
+
+    slot_goes(ram, 0);
+    tear_down(new);
+    gmem_kvm_slots_changed();
+    check_no_bits();
+    ram = old_ram;
+    tear_down(old);
+}
+
 int main(int argc, char **argv)
 {
     g_test_init(&argc, &argv, NULL);
@@ -254,5 +470,10 @@ int main(int argc, char **argv)
     g_test_add_func("/gmem/kvm/huge-undone", test_huge_undone);
     g_test_add_func("/gmem/kvm/gone", test_gone);
     g_test_add_func("/gmem/kvm/going", test_going);
+    g_test_add_func("/gmem/kvm/slots", test_slots);
+    g_test_add_func("/gmem/kvm/slots/border", test_border);
+    g_test_add_func("/gmem/kvm/slots/split", test_split);
+    g_test_add_func("/gmem/kvm/slots/between", test_between);
+    g_test_add_func("/gmem/kvm/slots/other-block", test_other_block);
     return g_test_run();
 }
