@@ -33,6 +33,7 @@
  *  holder's own lock | what a holder has mapped.
  *  KVM's slots lock  | the base's; memory slots are changed under it and the BQL.
  *  provider section  | provider->enter/leave: keeps memory slots as they are.
+ *                    |   Threads that are no vCPUs take turns in it.
  *  RAM lock          | KVM provider: readers touch the RAM behind a block, for a
  *                    |   bounded time; the writer, who holds the BQL, frees it.
  *  block commit lock | provider call + publication in the map, as one step;
