@@ -20,6 +20,7 @@ GUEST_BYTES = 2 * GIB
 PATIENCE = 900
 ARGS = ['-accel', 'kvm', '-smp', '2', '-m', '2G', '-machine', 'pc-q35-swp,memory-backend=ram0',
         '-object', 'memory-backend-gmem,id=ram0,size=2G,conversion-timeout=30000']
+BASE, SIZE, UNIT = GIB // 2, GIB, 2 << 20
 WORDS = 'test=pattern content=split step=1 marks=8 base=512M size=1G'
 
 
@@ -90,7 +91,19 @@ def follow(vm, watch):
             watch.show('before')
         elif name == 'pattern/checkerboard 8/8':
             watch.show('during')
+            check_checkerboard(sample['blocks'])
         vm.serial.write('.')
+
+
+def check_checkerboard(blocks):
+    """The host's map against what the guest has drawn: every second unit is private."""
+    drawn = [[at, UNIT, 'private'] for at in range(BASE + UNIT, BASE + SIZE, 2 * UNIT)]
+    found = [run for run in blocks[0]['runs'] if run[2] == 'private']
+    if found != drawn:
+        sys.exit(f'demo: the host has {len(found)} private ranges, from {found[:3]}; '
+                 f'the guest drew {len(drawn)}, from {drawn[:3]}')
+    print(f'  guest drew {len(drawn)} private ranges; the host has the same {len(found)}',
+          flush=True)
 
 
 def guest_states(text):
