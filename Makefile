@@ -51,10 +51,10 @@ demo: setup
 	@$(MAKE) --no-print-directory build
 	@tests/lab/demo
 
-## make lab          a shell in the lab, with our QEMU on PATH
+## make lab          a shell in the lab, with our QEMU on PATH (KERNEL=debug)
 lab: setup
 	@$(MAKE) --no-print-directory build
-	@tests/lab/lab shell
+	@$(if $(KERNEL),LAB_KERNEL=$(KERNEL)) tests/lab/lab shell
 
 ## make bench        figures beside the base
 bench: setup

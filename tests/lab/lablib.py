@@ -31,6 +31,15 @@ CGROUPS = '/sys/fs/cgroup'
 FIRMWARE = ('/usr/share/qemu', '/usr/share/seabios', '/usr/share/ovmf', '/usr/share/OVMF')
 
 
+def in_place():
+    """Whether this kernel converts guest_memfd pages in place ("# lab: in-place=on")."""
+    try:
+        with open('/sys/module/kvm/parameters/gmem_in_place_conversion', encoding='ascii') as f:
+            return f.read().strip() == 'Y'
+    except FileNotFoundError:
+        return False
+
+
 class Tap:
     """Test results on standard output. done() prints the plan and ends the program."""
 

@@ -23,6 +23,9 @@ MASKED = ('/dev', '/proc', '/run', '/sys')
 # panic=-1 with -no-reboot ends QEMU at once; clocks need no watchdog, nothing drifts apart here
 APPEND = ('lab.host=1 console=ttyS0 earlyprintk=serial,ttyS0 panic=-1 oops=panic nokaslr tsc=reliable '
           'no_timer_check random.trust_cpu=on')
+IN_PLACE = 'kvm.gmem_in_place_conversion=1'
+# How much longer than usual everything may take on a kernel with KASAN and lockdep
+DEBUG_FACTOR = 6
 WEEK = 7 * 24 * 3600
 
 
@@ -37,15 +40,39 @@ def qemu_binary():
     return os.path.abspath(path)
 
 
+def fragments(given):
+    """Options of kernel-build for LAB_KERNEL=WORD, which names kernel-WORD.config."""
+    if not given:
+        return []
+    fragment = os.path.join(HERE, f'kernel-{given}.config')
+    if not os.path.isfile(fragment):
+        raise LabError(f'LAB_KERNEL={given}: no directory with a bzImage, and there is no '
+                       f'tests/lab/kernel-{given}.config')
+    return ['--fragment', fragment]
+
+
 def build_kernel():
-    """The directory with the kernel; LAB_KERNEL overrides it."""
-    given = os.environ.get('LAB_KERNEL')
-    if given:
-        return given
-    made = subprocess.run([os.path.join(HERE, 'kernel-build')], stdout=subprocess.PIPE, text=True)
+    """The directory with the kernel.
+
+    LAB_KERNEL can name another one: a directory that has a bzImage, or a variant ("debug").
+    """
+    given = os.environ.get('LAB_KERNEL', '')
+    if given and os.path.isfile(os.path.join(given, 'bzImage')):
+        return os.path.abspath(given)
+    made = subprocess.run([os.path.join(HERE, 'kernel-build'), *fragments(given)],
+                          stdout=subprocess.PIPE, text=True)
     if made.returncode:
         raise LabError('the lab kernel could not be built (see above)')
     return made.stdout.strip()
+
+
+def has_checkers(kernel):
+    """Whether that kernel is one that looks at every access to memory."""
+    try:
+        with open(os.path.join(kernel, 'config'), encoding='utf-8') as f:
+            return 'CONFIG_KASAN=y\n' in f
+    except FileNotFoundError:
+        return False
 
 
 def build_initramfs(target):
@@ -82,6 +109,7 @@ class Lab:
         self.options = options
         self.qemu = qemu_binary()
         self.kernel = build_kernel()
+        self.slow = DEBUG_FACTOR if has_checkers(self.kernel) else 1
         self.folder = tempfile.mkdtemp(prefix='qemu-gmem-lab-')
         self.console = os.path.join(self.folder, 'console.log')
         self.marks = {}
@@ -107,6 +135,8 @@ class Lab:
                    TMPDIR='/run/lab/tmp', PYTHONDONTWRITEBYTECODE='1', PYTHONPATH=HERE,
                    GMEM_QEMU=self.qemu, LAB_KERNEL=self.kernel, LAB='1',
                    TERM=os.environ.get('TERM', 'dumb'), PS1='lab# ')
+        if self.slow > 1:
+            env.setdefault('LAB_PATIENCE', str(240 * self.slow))
         if self.options.out:
             env['LAB_OUT'] = '/run/lab/out'
         return env
@@ -138,6 +168,7 @@ class Lab:
         initrd = os.path.join(job, 'initramfs')
         build_initramfs(initrd)
         append = APPEND + (f' hugepages={o.hugepages}' if o.hugepages else '')
+        append += f' {IN_PLACE}' if o.in_place else ''
         line = [self.qemu, '-nodefaults', '-no-user-config', '-no-reboot', '-display', 'none',
                 *firmware_options(), '-machine', 'q35', '-accel', 'tcg,thread=multi',
                 '-cpu', 'max,la57=off', '-smp', str(o.cpus), '-m', o.mem,
@@ -209,7 +240,7 @@ class Lab:
         Returns the exit status, or None when there is none; self.reason says why.
         """
         return self.carry(*self.start(self.write_job(argv), stdin=subprocess.DEVNULL),
-                          sinks, self.options.timeout)
+                          sinks, self.options.timeout * self.slow)
 
     def carry(self, process, streams, sinks, timeout):
         """From start to the certain end of QEMU; the job's exit status or None."""

@@ -36,7 +36,8 @@ class LabRunner(LayerCase):
         run, out = load(), io.StringIO()
         with contextlib.redirect_stdout(out):
             report = run.Report()
-            run.run_test("t", str(path), report)
+            for suffix, wanted in run.runs(str(path)).items():
+                run.run_test("t" + suffix, str(path), wanted, report)
         good = report.number - report.failed - report.skipped
         return (good, report.failed, report.skipped), out.getvalue()
 
@@ -74,6 +75,39 @@ class LabRunner(LayerCase):
         counts, text = self.results("print('1..0 # SKIP no iron')")
         self.assertEqual(counts, (0, 0, 1), text)
         self.assertIn("# SKIP no iron", text)
+
+    def runs(self, line):
+        path = self.top / "test.py"
+        write(path, f"#!/usr/bin/python3\n{line}\n")
+        return load().runs(str(path))
+
+    def test_header_sizes_the_lab(self):
+        self.assertEqual(self.runs("# lab: mem=6G append='a=1 b=2'"),
+                         {"": ["--mem=6G", "--append=a=1 b=2"]})
+
+    def test_in_place_is_chosen_per_file(self):
+        self.assertEqual(self.runs("# lab: in-place=on"), {"": ["--in-place"]})
+        self.assertEqual(self.runs("# lab: in-place=off"), {"": []})
+        self.assertEqual(self.runs("# lab: mem=1G\n# lab: in-place=both"),
+                         {"": ["--mem=1G"],
+                          " (in place)": ["--mem=1G", "--in-place"]})
+
+    def test_mistyped_header_is_refused(self):
+        for line, word in (("# lab: inplace=on", "inplace"),
+                           ("# lab: in-place=perhaps", "perhaps")):
+            with self.assertRaises(SystemExit) as caught:
+                self.runs(line)
+            self.assertIn(word, str(caught.exception))
+
+    def test_variant_of_the_kernel(self):
+        load()
+        labvm = sys.modules["labvm"]
+        self.assertEqual(labvm.fragments(""), [])
+        self.assertEqual(labvm.fragments("debug"),
+                         ["--fragment", str(TOP / "tests/lab/kernel-debug.config")])
+        with self.assertRaises(labvm.LabError) as caught:
+            labvm.fragments("debag")
+        self.assertIn("kernel-debag.config", str(caught.exception))
 
 
 if __name__ == "__main__":
