@@ -16,6 +16,8 @@ from . import LayerError
 
 MAX_HOOK_LINES = 3
 ENGINES = ("gmem", "base")
+# What kernel/ is made of; its hooks name their part where QEMU's name engines.
+PARTS = ("in-place", "vhost")
 
 
 @dataclass
@@ -47,10 +49,16 @@ def load(path: Path, engine: str) -> list:
     try:
         if not data["why"].strip():
             raise LayerError(f"{path.name}: 'why' is empty")
+        users = data["part" if "part" in data else "engines"]
         return [_load_one(item, path) for item in data["insertions"]
-                if not engine or engine in item.get("engines", data["engines"])]
+                if not engine or engine in item.get("engines", users)]
     except KeyError as err:
         raise LayerError(f"{path.name}: key {err} is missing") from None
+
+
+def parts_of(path: Path) -> list:
+    """Which parts of the kernel layer a kernel/wiring/*.json belongs to."""
+    return json.loads(path.read_text()).get("part", [])
 
 
 def _load_one(item, path: Path) -> Insertion:

@@ -17,16 +17,22 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from . import LayerError, cache_dir
-from .insertions import ENGINES, MAX_HOOK_LINES
+from .insertions import ENGINES, MAX_HOOK_LINES, PARTS
 
 HIT = "GMEM-HIT"
+# How added code is laid out, here and in the kernel
+STYLE = ("--indent", "4")
+KERNEL_STYLE = ("--smpl-spacing", "--max-width", "100")
 SPATCH_SECONDS = 600        # a careless '...' can take for ever
 RULE = re.compile(r"^@\s*(\w+)\b[^@]*@(.*?)^@@$(.*?)(?=^@|\Z)", re.M | re.S)
 
 
 @dataclass
 class Patch:
-    """One .cocci file: its engines, rules (name -> lines added) and promises."""
+    """One .cocci file: its engines, rules (name -> lines added) and promises.
+
+    A patch of kernel/wiring has the parts of the kernel layer for engines.
+    """
     path: Path
     text: str
     engines: list
@@ -37,7 +43,7 @@ class Patch:
 
 def _directives(path: Path, text: str):
     for line in text.splitlines():
-        m = re.match(r"//\s*(Engines|Hook|Include):\s*(.*)$", line)
+        m = re.match(r"//\s*(Engines|Part|Hook|Include):\s*(.*)$", line)
         if m:
             yield m.group(1), m.group(2).split()
 
@@ -75,7 +81,7 @@ def load(path: Path) -> Patch:
     text = path.read_text()
     patch = Patch(path, text, [], _rules(path, text))
     for key, words in _directives(path, text):
-        if key == "Engines":
+        if key in ("Engines", "Part"):
             patch.engines = words
         elif key == "Include" and len(words) == 2:
             patch.includes.append((words[0], words[1]))
@@ -90,9 +96,11 @@ def load(path: Path) -> Patch:
 
 def _check(patch: Patch) -> None:
     name = patch.path.name
-    if not patch.engines or set(patch.engines) - set(ENGINES):
+    if not patch.engines or not any(set(patch.engines) <= set(known)
+                                    for known in (ENGINES, PARTS)):
         raise LayerError(f"{name}: needs a line '// Engines:' with one or both "
-                         f"of: {' '.join(ENGINES)}")
+                         f"of: {' '.join(ENGINES)}; in kernel/ '// Part:' with "
+                         f"one of: {' '.join(PARTS)}")
     promised = {rule for table in patch.hooks.values() for rule in table}
     for rule in sorted(set(patch.added) ^ promised):
         raise LayerError(f"{name}: rule '{rule}' must stand both in the patch "
@@ -111,8 +119,9 @@ def _instrumented(patch: Patch) -> str:
 def _spatch(patch: Patch, text: str, target: str, macros: list) -> tuple:
     """(new text, spatch's report), from the cache when nothing changed."""
     script = _instrumented(patch)
+    style = KERNEL_STYLE if patch.engines[0] in PARTS else ()
     key = hashlib.sha256("\0".join(
-        ["3", script, text] + [m.read_text() for m in macros]).encode())
+        ["3", *style, script, text] + [m.read_text() for m in macros]).encode())
     stored = cache_dir() / "woven" / key.hexdigest()
     if stored.is_file():
         os.utime(stored)        # forget_unused() goes by the time
@@ -122,7 +131,7 @@ def _spatch(patch: Patch, text: str, target: str, macros: list) -> tuple:
         sp, src = Path(tmp) / "rule.cocci", Path(tmp) / Path(target).name
         sp.write_text(script)
         src.write_text(text)
-        cmd = ["spatch", "--sp-file", sp, "--no-includes", "--indent", "4",
+        cmd = ["spatch", "--sp-file", sp, "--no-includes", *(style or STYLE),
                "--very-quiet", "--in-place", src]
         if macros:
             # spatch reads only the last --macro-file that it is given.
