@@ -19,9 +19,10 @@ static bool truncated;
 static const char *const numbers[] = {
     "seed", "rounds", "cpus", "base", "size", "step", "dump", "chunk",
     "retries", "delay", "marks", "bench", "slots", "exit-port", "unit",
+    "warm",
 };
 static const char *const lists[] = {
-    "borders", "dimm", "hole", "requests",
+    "borders", "dimm", "hole", "requests", "units",
 };
 static const char *const strings[] = { "test", "content", "dry" };
 

@@ -22,6 +22,7 @@ static const struct {
     { "request",  test_request,  true,  false },
     { "dma",      test_dma,      true,  false },
     { "bench",    test_bench,    true,  false },
+    { "maps",     test_maps,     true,  false },
 };
 
 static const char *const rules[] = { "auto", "split", "inplace" };

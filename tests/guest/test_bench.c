@@ -1,95 +1,219 @@
 /*
  * SPDX-License-Identifier: GPL-2.0-or-later
  *
- * What a conversion costs as the guest sees it, in TSC ticks. Figures only;
- * the sole judgement is that every request was granted. One CPU, then all at
- * once, each in a piece of its own.
+ * What conversions cost as the guest sees them, in TSC ticks: figures, printed
+ * sample by sample for the host to sum up. For each unit of units= a batch of
+ * neighbouring units goes private and comes back, first on one CPU, then on all
+ * at once, each in a piece of its own; then, with warm=1, the same again with
+ * content. Cold: no page was ever touched. Warm: before it leaves a state, every
+ * page was written in it (the time of that is printed too), and with step=1 the
+ * host gets its turn before each sample, to touch the shared side.
+ *
+ * Judged is that every request was granted and that the content is what the rule
+ * says: a host that answers at once and does nothing has no figures.
  */
 #include "tests.h"
 
-#define MAX_SAMPLES 512
+#define MAX_UNITS   8
+#define MAX_BATCH   128
+#define BATCH_BYTES (16 * MiB)
 
-static const struct {
-    const char *name;
-    uint64_t pages;
-} sizes[] = { { "4k", 1 }, { "64k", 16 }, { "2m", 512 } };
+enum { PRIVATE, SHARED, DIRECTIONS };
+static const char *const states[] = { "cold", "warm" };
 
+/* One piece for each CPU, from base up; ticks are of one sample. */
 struct bench {
-    struct extent a;
-    uint64_t pages, count;
-    uint32_t errors;
-    uint64_t ticks[MAX_CPUS][MAX_SAMPLES];
+    uint64_t base, unit, count;
+    unsigned cpus, gen;
+    bool warm;
+    uint32_t arrived, errors;
+    uint64_t ticks[2][DIRECTIONS][MAX_CPUS];
 };
 
 static struct bench bench;
 
-static void work(void *arg)
+/* All CPUs of the sample begin together; arrivals are counted, through all of them. */
+static void meet(struct bench *b)
+{
+    uint32_t n = __atomic_add_fetch(&b->arrived, 1, __ATOMIC_ACQ_REL);
+    uint32_t all = (n + b->cpus - 1) / b->cpus * b->cpus;
+
+    while ((int32_t)(__atomic_load_n(&b->arrived, __ATOMIC_ACQUIRE) - all) < 0) {
+        pause();
+    }
+}
+
+static void note_error(struct bench *b)
+{
+    __atomic_add_fetch(&b->errors, 1, __ATOMIC_RELAXED);
+}
+
+static void convert_batch(struct bench *b, uint64_t gpa, unsigned to)
+{
+    for (uint64_t i = 0; i < b->count; i++, gpa += b->unit) {
+        long ret = map_gpa_raw(gpa, b->unit / PAGE,
+                               to == PRIVATE ? ATTR_PRIVATE : 0);
+
+        if (ret != RET_OK) {
+            note_error(b);
+        }
+    }
+}
+
+/* One word of each page: what the last writer left, or what the rule says. */
+static void touch_batch(struct bench *b, uint64_t gpa, unsigned gen, bool first)
+{
+    uint64_t end = gpa + b->count * b->unit;
+
+    for (; gpa < end; gpa += PAGE) {
+        volatile uint64_t *word = (void *)gpa;
+        uint64_t want = content_rule == RULE_SPLIT ? 0 :
+                        page_word(gpa, gen - 1, 0);
+
+        if (!first && *word != want) {
+            note_error(b);
+        }
+        *word = page_word(gpa, gen, 0);
+    }
+}
+
+static void sample(void *arg)
 {
     struct bench *b = arg;
-    uint64_t piece = (b->a.end - b->a.start) / cpu_count() & -(2 * MiB);
-    uint64_t base = b->a.start + cpu_index() * piece;
-    uint64_t slots = MAX(piece / (b->pages * PAGE), 1);
+    unsigned cpu = cpu_index();
+    uint64_t gpa = b->base + cpu * b->count * b->unit, t;
 
-    for (uint64_t i = 0; i < b->count; i++) {
-        uint64_t gpa = base + i / 2 % slots * b->pages * PAGE;
-        uint64_t t = rdtsc();
-
-        if (convert(gpa, b->pages, !(i & 1)) != RET_OK) {
-            __atomic_add_fetch(&b->errors, 1, __ATOMIC_RELAXED);
+    for (unsigned to = PRIVATE; to < DIRECTIONS; to++) {
+        meet(b);
+        t = rdtsc();
+        convert_batch(b, gpa, to);
+        b->ticks[0][to][cpu] = rdtsc() - t;
+        meet(b);
+        t = rdtsc();
+        if (b->warm) {
+            touch_batch(b, gpa, b->gen + to, false);
         }
-        b->ticks[cpu_index()][i] = rdtsc() - t;
+        b->ticks[1][to][cpu] = rdtsc() - t;
     }
 }
 
-static void sort(uint64_t *v, unsigned n)
+/* The first content, written by the boot CPU for all: no sample. */
+static void warm_up(void *arg)
 {
-    for (unsigned i = 1; i < n; i++) {
-        uint64_t x = v[i];
-        unsigned j = i;
+    struct bench *b = arg;
 
-        for (; j && v[j - 1] > x; j--) {
-            v[j] = v[j - 1];
-        }
-        v[j] = x;
+    for (unsigned cpu = 0; cpu < b->cpus; cpu++) {
+        touch_batch(b, b->base + cpu * b->count * b->unit, b->gen - 1, true);
     }
 }
 
-static void print(const char *size, unsigned cpus)
+/* The batch has taken as long as the slowest CPU. */
+static uint64_t slowest(const struct bench *b, unsigned what, unsigned to)
 {
-    for (unsigned c = 0; c < cpus; c++) {
-        uint64_t *t = bench.ticks[c], sum = 0;
+    uint64_t ticks = 0;
 
-        for (unsigned i = 0; i < bench.count; i++) {
-            sum += t[i];
-        }
-        sort(t, bench.count);
-        say("BENCH size=%s cpus=%u cpu=%u count=%lu tsc_min=%lu "
-            "tsc_median=%lu tsc_max=%lu tsc_total=%lu", size, cpus, c,
-            bench.count, t[0], t[bench.count / 2], t[bench.count - 1], sum);
+    for (unsigned cpu = 0; cpu < b->cpus; cpu++) {
+        ticks = MAX(ticks, b->ticks[what][to][cpu]);
     }
+    return ticks;
+}
+
+static void print(const struct bench *b, unsigned number)
+{
+    say("BENCH unit=%lu cpus=%u state=%s sample=%u count=%lu private=%lu "
+        "shared=%lu touch_private=%lu touch_shared=%lu", b->unit, b->cpus,
+        states[b->warm], number, b->count * b->cpus, slowest(b, 0, PRIVATE),
+        slowest(b, 0, SHARED), b->warm ? slowest(b, 1, PRIVATE) : 0,
+        b->warm ? slowest(b, 1, SHARED) : 0);
+}
+
+static void run(struct bench *b, unsigned samples)
+{
+    unsigned faults = 0;
+    char name[48];
+
+    b->errors = b->arrived = 0;
+    b->gen = 2;
+    format(name, sizeof(name), "bench/%lu/%s/%u", b->unit, states[b->warm],
+           b->cpus);
+    if (b->warm) {
+        faults += cpu_guard(warm_up, b) != 0;
+    }
+    mark("%s", name);
+    for (unsigned i = 0; i < samples && !faults; i++) {
+        if (b->warm) {
+            mark("%s sample=%u gpa=0x%lx bytes=%lu", name, i, b->base,
+                 b->cpus * b->count * b->unit);
+        }
+        faults += b->cpus > 1 ? on_all_cpus(sample, b)
+                              : cpu_guard(sample, b) != 0;
+        b->gen += DIRECTIONS;
+        print(b, i);
+    }
+    mark("%s end", name);
+    check(!b->errors && !faults, name, "errors=%u faults=%u", b->errors, faults);
+}
+
+/* What turns ticks into seconds; the timer of ACPI has the time. */
+static void print_frequency(void)
+{
+    uint64_t t = rdtsc();
+
+    delay_ms(200);
+    say("BENCH tsc_khz=%lu", (rdtsc() - t) / 200);
+}
+
+/* A batch for one CPU, long enough to be measured and small enough to be warm. */
+static uint64_t batch(uint64_t unit)
+{
+    return MAX(MIN(BATCH_BYTES / unit, MAX_BATCH), 1);
+}
+
+/*
+ * Where each unit's batches lie, from the start of the area up; false when the area
+ * is too small. The batches of one CPU and of all share their place, so that warm
+ * ones of both come after cold ones of both.
+ */
+static bool place(const uint64_t *units, unsigned n, uint64_t *bases)
+{
+    struct extent a = area(GiB);
+    uint64_t at = a.start;
+
+    for (unsigned i = 0; i < n; i++) {
+        at = (at + units[i] - 1) / units[i] * units[i];
+        bases[i] = at;
+        at += units[i] * batch(units[i]) * cpu_count();
+        shadow_forget(bases[i], (at - bases[i]) / PAGE);
+    }
+    return at <= a.end;
 }
 
 void test_bench(void)
 {
-    char name[40];
-    unsigned faults = 0;
+    uint64_t units[MAX_UNITS] = { 4 * KiB, 2 * MiB }, bases[MAX_UNITS];
+    unsigned n = *arg_str("units", "") ? arg_list("units", units, MAX_UNITS) : 2;
+    unsigned samples = arg_u64("rounds", 7);
 
-    bench.a = area(64 * MiB);
-    bench.count = MIN(MAX(arg_u64("rounds", MAX_SAMPLES), 2), MAX_SAMPLES);
-    if (bench.a.end - bench.a.start < 2 * MiB * MAX_CPUS) {
-        skip("bench", "the area is smaller than 32M");
+    for (unsigned i = 0; i < n; i++) {
+        units[i] = MAX(units[i] & -PAGE, PAGE);
+    }
+    if (!place(units, n, bases)) {
+        skip("bench", "the area is too small for these units");
         return;
     }
-    for (unsigned i = 0; i < ARRAY_SIZE(sizes); i++) {
-        bench.pages = sizes[i].pages;
-        work(&bench);
-        print(sizes[i].name, 1);
-        if (cpu_count() > 1) {
-            faults += on_all_cpus(work, &bench);
-            print(sizes[i].name, cpu_count());
+    print_frequency();
+    for (unsigned warm = 0; warm <= !!arg_u64("warm", 1); warm++) {
+        for (unsigned i = 0; i < n; i++) {
+            bench.warm = warm;
+            bench.unit = units[i];
+            bench.base = bases[i];
+            bench.count = batch(units[i]);
+            for (bench.cpus = 1; ; bench.cpus = cpu_count()) {
+                run(&bench, samples);
+                if (bench.cpus == cpu_count()) {
+                    break;
+                }
+            }
         }
-        format(name, sizeof(name), "bench/%s", sizes[i].name);
-        check(!bench.errors && !faults, name, "errors=%u faults=%u",
-              bench.errors, faults);
     }
 }

@@ -21,6 +21,7 @@ void test_dma(void);
 void test_hotplug(void);
 void test_request(void);
 void test_bench(void);
+void test_maps(void);
 
 /*
  * Make all of [a.start, a.end) shared and filled with @gen, whatever it was.
