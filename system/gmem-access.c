@@ -45,16 +45,16 @@ static GmemStripe *gmem_stripe(GmemBlock *block, const GmemStripeSpan *span,
     return &block->stripes[(span->first + i) % GMEM_STRIPES];
 }
 
-static void gmem_access_deny(GmemBlock *block, uint64_t offset, uint64_t size,
-                             const char *who)
+void gmem_access_deny(GmemBlock *block, uint64_t offset, uint64_t size,
+                      const char *who, uint64_t times)
 {
     const GmemObserver *observer = gmem_observer();
 
     WITH_QEMU_LOCK_GUARD(&block->lock) {
-        block->stats.denied++;
+        block->stats.denied += times;
     }
     if (observer->denied) {
-        observer->denied(block, offset, size, who);
+        observer->denied(block, offset, size, who, times);
     }
 }
 
@@ -92,7 +92,7 @@ bool gmem_access_begin(GmemAccess *access, GmemBlock *block, uint64_t offset,
         }
         gmem_access_end(access);
     }
-    gmem_access_deny(block, offset, size, who);
+    gmem_access_deny(block, offset, size, who, 1);
     return false;
 }
 

@@ -87,7 +87,7 @@ static GmemEventSlot *slot_get(GmemEventKind kind, const char *id)
 
 /* Any thread */
 static void observe(GmemEventKind kind, GmemBlock *block, uint64_t offset,
-                    uint64_t size, const char *text)
+                    uint64_t size, const char *text, uint64_t times)
 {
     bool wake;
 
@@ -95,7 +95,8 @@ static void observe(GmemEventKind kind, GmemBlock *block, uint64_t offset,
         GmemEventSlot *slot = slot_get(kind, gmem_block_id(block));
 
         /* a slot with contents has its bottom half or timer already */
-        wake = !slot->count++;
+        wake = !slot->count;
+        slot->count += times;
         slot->offset = offset;
         slot->size = size;
         g_free(slot->text);
@@ -109,18 +110,18 @@ static void observe(GmemEventKind kind, GmemBlock *block, uint64_t offset,
 static void observe_stalled(GmemBlock *block, uint64_t offset, uint64_t size,
                             const char *holder)
 {
-    observe(GMEM_EVENT_STALLED, block, offset, size, holder);
+    observe(GMEM_EVENT_STALLED, block, offset, size, holder, 1);
 }
 
 static void observe_denied(GmemBlock *block, uint64_t offset, uint64_t size,
-                           const char *who)
+                           const char *who, uint64_t times)
 {
-    observe(GMEM_EVENT_DENIED, block, offset, size, who);
+    observe(GMEM_EVENT_DENIED, block, offset, size, who, times);
 }
 
 static void observe_broken(GmemBlock *block, const char *why)
 {
-    observe(GMEM_EVENT_BROKEN, block, 0, 0, why);
+    observe(GMEM_EVENT_BROKEN, block, 0, 0, why, 1);
 }
 
 /* Not locked: sending takes the monitor's lock */

@@ -41,6 +41,8 @@
  *                    |   put back a state that a conversion just replaced.
  *  block lock        | reservations tree, holder list, statistics.  A leaf.
  *  registry lock     | the list of blocks.  A leaf.
+ *  sink lock         | what the handler of SIGBUS needs (gmem-sigbus.c), which takes it.
+ *                    |   A leaf; guest memory is not touched under it.
  *
  * Readers of the map take no lock: words are read atomically.  A reader that
  * must not see a page change underneath it is an accessor or a holder.
@@ -180,13 +182,14 @@ typedef struct GmemBlockStats {
  * Called without engine locks, in the thread concerned, @stalled and @broken with the
  * range reserved or queued for; must not wait, convert, or call holders.
  * @stalled comes once per request that ends in -EAGAIN; @holder is NULL where the
- * kernel did not say who keeps the page.
+ * kernel did not say who keeps the page.  @denied comes once for @times touches, and tells
+ * about the last of them.
  */
 typedef struct GmemObserver {
     void (*stalled)(GmemBlock *block, uint64_t offset, uint64_t size,
                     const char *holder);
     void (*denied)(GmemBlock *block, uint64_t offset, uint64_t size,
-                   const char *who);
+                   const char *who, uint64_t times);
     void (*broken)(GmemBlock *block, const char *why);
 } GmemObserver;
 
@@ -288,6 +291,12 @@ bool gmem_access_begin(GmemAccess *access, GmemBlock *block, uint64_t offset,
                        uint64_t size, const char *who);
 /* Leave it; any thread, once per successful begin */
 void gmem_access_end(const GmemAccess *access);
+/*
+ * Count @times touches by @who that came to nothing, the last one at @offset, and tell the
+ * observer.  Any thread.
+ */
+void gmem_access_deny(GmemBlock *block, uint64_t offset, uint64_t size,
+                      const char *who, uint64_t times);
 
 /* ---- holders ---- */
 

@@ -42,9 +42,9 @@ static void on_stalled(GmemBlock *block, uint64_t offset, uint64_t size,
 }
 
 static void on_denied(GmemBlock *block, uint64_t offset, uint64_t size,
-                      const char *who)
+                      const char *who, uint64_t times)
 {
-    nr_denied++;
+    nr_denied += times;
     note(offset, size, who);
 }
 
@@ -324,6 +324,14 @@ static void test_access(void *fixture, gconstpointer opaque)
     gmem_access_end(&access);
     gmem_block_get_stats(fb->block, &stats);
     g_assert_cmpuint(stats.denied, ==, 3);
+
+    /* touches that were noticed too late to be refused */
+    gmem_access_deny(fb->block, 5 * PAGE, 1, "pointer", 40);
+    g_assert_cmpuint(nr_denied, ==, 43);
+    g_assert_cmpuint(told_offset, ==, 5 * PAGE);
+    g_assert_cmpstr(told_name, ==, "pointer");
+    gmem_block_get_stats(fb->block, &stats);
+    g_assert_cmpuint(stats.denied, ==, 43);
     /* refused ones left nothing behind that a conversion would wait for */
     g_assert_cmpint(convert(fb, 0, PAGES, GMEM_PAGE_PRIVATE), ==, 0);
     check();

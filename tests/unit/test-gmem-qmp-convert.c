@@ -376,7 +376,7 @@ static void test_pool_is_free(void)
 
 static bool flood_reported(void *opaque)
 {
-    return fixture_event_sum("GMEM_ACCESS_DENIED") == 2 * FLOOD;
+    return fixture_event_sum("GMEM_ACCESS_DENIED") == 3 * FLOOD;
 }
 
 static void flood(GmemBlock *block)
@@ -404,6 +404,7 @@ static void test_event_flood(void)
     g_assert_cmpint(qdict_get_int(denied, "offset"), ==, (FLOOD - 1) * PAGE);
     g_assert_cmpstr(qdict_get_str(denied, "who"), ==, "test");
     flood(block);
+    gmem_access_deny(block, 3 * PAGE, 1, "late", FLOOD);
     fixture_poll_until(flood_reported, NULL);
     g_assert_cmpuint(fixture_events("GMEM_ACCESS_DENIED"), ==, 2);
     fixture_drop(block);

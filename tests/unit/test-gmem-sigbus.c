@@ -1,0 +1,713 @@
+/*
+ * Sinks for touches of private pages
+ *
+ * SPDX-License-Identifier: GPL-2.0-or-later
+ *
+ * The SIGBUS is real: memory that is mapped from a memfd and lies behind its end, as a page
+ * that is private does for guest_memfd.  ftruncate() is the conversion.
+ *
+ *  1. reads find zeros, writes vanish, and the touches are reported
+ *  2. what is not ours ends the process as before, and so does a thread that blocks SIGBUS
+ *  3. a page that is shared again is the page of the file, with all that it was
+ *  4. touches of several pages, by copies and by one instruction; the handler on its own stack
+ *  5. there are never more than so many sinks, and none is left when the memory goes
+ *  6. when the kernel has no room, nothing is lost
+ *  7. many threads at once: on one page; on all, while pages come and go
+ */
+
+#include "qemu/osdep.h"
+#include "qemu/atomic.h"
+#include "qemu/thread.h"
+#include "system/gmem-sigbus.h"
+
+#include <sys/mman.h>
+#include <sys/resource.h>
+#include <sys/syscall.h>
+#include <sys/wait.h>
+
+#define PAGE 4096
+#define MAX_SINKS 256       /* system/gmem-sigbus.c */
+#define NAME "gmem-sigbus-test"
+
+typedef struct Memory {
+    int fd;
+    size_t size;
+    uint8_t *host;
+    GmemBlock *block;
+} Memory;
+
+static unsigned int nr_signals;
+
+/* ---- fixture ---- */
+
+static void on_sigbus(int n, siginfo_t *info, void *context)
+{
+    qatomic_inc(&nr_signals);
+    if (info->si_code != BUS_ADRERR || !gmem_sigbus_recover(info->si_addr)) {
+        signal(SIGBUS, SIG_DFL);
+        raise(SIGBUS);
+    }
+}
+
+static void handle_sigbus(int flags)
+{
+    struct sigaction action = {
+        .sa_sigaction = on_sigbus, .sa_flags = SA_SIGINFO | flags,
+    };
+
+    g_assert_cmpint(sigaction(SIGBUS, &action, NULL), ==, 0);
+}
+
+static int fake_set_state(GmemBlock *block, uint64_t offset, uint64_t size,
+                          GmemPageState to, uint64_t *busy)
+{
+    return 0;
+}
+
+static const GmemProviderOps fake_ops = {
+    .name = "fake",
+    .set_state = fake_set_state,
+};
+
+/* The pages from @page on are private */
+static void set_private(Memory *mem, unsigned int page)
+{
+    g_assert_cmpint(ftruncate(mem->fd, (off_t)page * PAGE), ==, 0);
+}
+
+static int set_shared(Memory *mem)
+{
+    g_assert_cmpint(ftruncate(mem->fd, mem->size), ==, 0);
+    return gmem_sigbus_restore(mem->host, mem->size);
+}
+
+static Memory *memory_new(unsigned int pages)
+{
+    Memory *mem = g_new0(Memory, 1);
+    GmemBlockConfig config = {
+        .id = "ram", .mode = GMEM_BLOCK_MODE_IN_PLACE, .ops = &fake_ops,
+        .initial = GMEM_PAGE_PRIVATE, .size = (uint64_t)pages * PAGE,
+    };
+    uint8_t *room;
+
+    mem->size = config.size;
+    mem->fd = memfd_create(NAME, MFD_CLOEXEC);
+    g_assert_cmpint(mem->fd, >=, 0);
+    /* Two mappings of the file never become one: a page is free on both sides */
+    room = mmap(NULL, mem->size + 2 * PAGE, PROT_NONE,
+                MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+    g_assert(room != MAP_FAILED);
+    mem->host = mmap(room + PAGE, mem->size, PROT_READ | PROT_WRITE,
+                     MAP_SHARED | MAP_FIXED, mem->fd, 0);
+    g_assert(mem->host != MAP_FAILED);
+    mem->block = gmem_block_new(&config);
+    g_assert_cmpint(gmem_sigbus_add(mem->block, mem->host, mem->size), ==, 0);
+    return mem;
+}
+
+static void memory_free(Memory *mem)
+{
+    gmem_sigbus_remove(mem->block);
+    munmap(mem->host - PAGE, mem->size + 2 * PAGE);
+    close(mem->fd);
+    gmem_block_retire(mem->block);
+    gmem_block_unref(mem->block);
+    g_free(mem);
+}
+
+/* ThreadSanitizer takes the mmap() of a sink for a write to what is touched */
+#define TOUCH __attribute__((noinline, no_sanitize("thread")))
+
+static TOUCH uint8_t load(Memory *mem, size_t offset)
+{
+    return *(volatile uint8_t *)(mem->host + offset);
+}
+
+static TOUCH void store(Memory *mem, size_t offset, uint8_t value)
+{
+    *(volatile uint8_t *)(mem->host + offset) = value;
+}
+
+static TOUCH uint64_t load_word(Memory *mem, size_t offset)
+{
+    return *(volatile uint64_t *)(mem->host + offset);
+}
+
+static TOUCH void store_word(Memory *mem, size_t offset, uint64_t value)
+{
+    *(volatile uint64_t *)(mem->host + offset) = value;
+}
+
+/* How many mappings there are of any test's file; with @mem, in its memory only */
+static unsigned int mappings(Memory *mem)
+{
+    FILE *maps = fopen("/proc/self/maps", "r");
+    unsigned int found = 0;
+    char line[512];
+
+    g_assert_nonnull(maps);
+    while (fgets(line, sizeof(line), maps)) {
+        uintptr_t start, end;
+
+        g_assert_cmpint(sscanf(line, "%" SCNxPTR "-%" SCNxPTR, &start, &end),
+                        ==, 2);
+        if (mem ? start < (uintptr_t)mem->host + mem->size &&
+                  end > (uintptr_t)mem->host
+                : !!strstr(line, NAME)) {
+            found++;
+        }
+    }
+    fclose(maps);
+    return found;
+}
+
+/* What the kernel says of the mapping at @addr, as "rd wr sh ..." */
+static char *flags_at(const void *addr)
+{
+    FILE *smaps = fopen("/proc/self/smaps", "r");
+    char line[512], *flags = NULL;
+    bool here = false;
+
+    g_assert_nonnull(smaps);
+    while (!flags && fgets(line, sizeof(line), smaps)) {
+        uintptr_t start, end;
+
+        if (sscanf(line, "%" SCNxPTR "-%" SCNxPTR, &start, &end) == 2) {
+            here = start <= (uintptr_t)addr && (uintptr_t)addr < end;
+        } else if (here && g_str_has_prefix(line, "VmFlags:")) {
+            flags = g_strdup(line);
+        }
+    }
+    fclose(smaps);
+    g_assert_nonnull(flags);
+    return flags;
+}
+
+/* The touches of @mem reported now; *offset is the last one's */
+static uint64_t reported(Memory *mem, uint64_t *offset)
+{
+    GmemSigbusReport report;
+    uint64_t touches = 0;
+
+    while (gmem_sigbus_next_report(&report)) {
+        if (report.block == mem->block) {
+            touches += report.touches;
+            *offset = report.offset;
+        }
+        gmem_block_unref(report.block);
+    }
+    return touches;
+}
+
+/* ---- 1. one touch ---- */
+
+static void test_touch(void)
+{
+    Memory *mem = memory_new(8);
+    volatile int *error = &errno;      /* the compiler sees no signal coming */
+    unsigned int signals = nr_signals;
+    uint64_t offset = 0;
+
+    set_private(mem, 2);
+    store(mem, 0, 'a');
+    g_assert_cmpuint(nr_signals, ==, signals);
+    g_assert_cmpuint(reported(mem, &offset), ==, 0);
+
+    *error = ENOTTY;
+    g_assert_cmpuint(load(mem, 3 * PAGE + 7), ==, 0);
+    g_assert_cmpint(*error, ==, ENOTTY);
+    g_assert_cmpuint(nr_signals, ==, signals + 1);
+    store(mem, 5 * PAGE - 1, 'x');
+    g_assert_cmpuint(nr_signals, ==, signals + 2);
+    g_assert_cmpuint(reported(mem, &offset), ==, 2);
+    g_assert_cmphex(offset, ==, 5 * PAGE - 1);
+    g_assert_cmpuint(reported(mem, &offset), ==, 0);
+
+    /* the other page of the two is as it was, and the sinks stay */
+    g_assert_cmpuint(load(mem, 0), ==, 'a');
+    g_assert_cmpuint(load(mem, 3 * PAGE), ==, 0);
+    store(mem, 4 * PAGE, 'y');
+    g_assert_cmpuint(nr_signals, ==, signals + 2);
+
+    g_assert_cmpint(set_shared(mem), ==, 0);
+    g_assert_cmpuint(load(mem, 5 * PAGE - 1), ==, 0);
+    g_assert_cmpuint(load(mem, 4 * PAGE), ==, 0);
+    memory_free(mem);
+}
+
+/* ---- 2. what is not ours ---- */
+
+/* The signal that ended a child in which @fn ran; 0 if none */
+static int ended_by(void (*fn)(Memory *mem), Memory *mem)
+{
+    const struct rlimit no_core = { 0, 0 };
+    int status;
+    pid_t pid = fork();
+
+    g_assert_cmpint(pid, >=, 0);
+    if (!pid) {
+        setrlimit(RLIMIT_CORE, &no_core);
+        fn(mem);
+        _exit(0);
+    }
+    g_assert_cmpint(waitpid(pid, &status, 0), ==, pid);
+    return WIFSIGNALED(status) ? WTERMSIG(status) : 0;
+}
+
+static void touch_first(Memory *mem)
+{
+    load(mem, 0);
+}
+
+static void touch_blocked(Memory *mem)
+{
+    sigset_t set;
+
+    sigemptyset(&set);
+    sigaddset(&set, SIGBUS);
+    pthread_sigmask(SIG_BLOCK, &set, NULL);
+    load(mem, 0);
+}
+
+static void touch_removed(Memory *mem)
+{
+    gmem_sigbus_remove(mem->block);
+    load(mem, 0);
+}
+
+static void test_foreign(void)
+{
+    Memory *mem = memory_new(4);
+
+    g_assert(!gmem_sigbus_recover(NULL));
+    g_assert(!gmem_sigbus_recover(mem->host - 1));
+    g_assert(!gmem_sigbus_recover(mem->host + mem->size));
+    /* a page that can be touched needs nothing but to be touched again */
+    g_assert_cmpint(set_shared(mem), ==, 0);
+    g_assert(gmem_sigbus_recover(mem->host));
+    g_assert_cmpuint(mappings(NULL), ==, 1);
+
+    set_private(mem, 0);
+    g_assert_cmpint(ended_by(touch_first, mem), ==, 0);
+    g_assert_cmpint(ended_by(touch_blocked, mem), ==, SIGBUS);
+    g_assert_cmpint(ended_by(touch_removed, mem), ==, SIGBUS);
+    memory_free(mem);
+}
+
+/* ---- 3. shared again ---- */
+
+static void test_restore(void)
+{
+    Memory *mem = memory_new(8);
+    uint8_t byte;
+    size_t page;
+
+    for (page = 0; page < 8; page++) {
+        store(mem, page * PAGE, 'x');
+    }
+    g_assert_cmpint(ftruncate(mem->fd, mem->size), ==, 0);
+
+    /* only where it is asked for */
+    g_assert_cmpint(gmem_sigbus_restore(mem->host + 2 * PAGE, 3 * PAGE), ==, 0);
+    for (page = 0; page < 8; page++) {
+        g_assert_cmpuint(load(mem, page * PAGE), ==,
+                         page >= 2 && page < 5 ? 0 : 'x');
+    }
+    g_assert_cmpint(gmem_sigbus_restore(mem->host, mem->size), ==, 0);
+    for (page = 0; page < 8; page++) {
+        store(mem, page * PAGE, 'a' + page);
+        g_assert_cmpint(pread(mem->fd, &byte, 1, page * PAGE), ==, 1);
+        g_assert_cmpuint(byte, ==, 'a' + page);
+    }
+    g_assert_cmpuint(mappings(mem), ==, 1);
+    g_assert_cmpuint(mappings(NULL), ==, 1);
+    memory_free(mem);
+}
+
+static void test_advice(void)
+{
+    Memory *mem = memory_new(8);
+    g_autofree char *before = NULL, *after = NULL;
+
+    g_assert_cmpint(madvise(mem->host, mem->size, MADV_DONTDUMP), ==, 0);
+    g_assert_cmpint(madvise(mem->host, mem->size, MADV_DONTFORK), ==, 0);
+    g_assert_cmpint(madvise(mem->host, mem->size, MADV_RANDOM), ==, 0);
+    before = flags_at(mem->host);
+    g_assert_nonnull(strstr(before, " dd"));
+    store(mem, 3 * PAGE, 'x');
+    store(mem, 4 * PAGE, 'x');
+    g_assert_cmpint(set_shared(mem), ==, 0);
+    after = flags_at(mem->host + 3 * PAGE);
+    g_assert_cmpstr(before, ==, after);
+    g_assert_cmpuint(mappings(mem), ==, 1);
+    memory_free(mem);
+}
+
+/* -overcommit mem-lock=on */
+static void test_locked(void)
+{
+    Memory *mem = memory_new(8);
+    g_autofree char *there = NULL, *beside = NULL;
+
+    g_assert_cmpint(set_shared(mem), ==, 0);
+    /* sanitizers make a dummy of mlock() */
+    g_assert_cmpint(syscall(SYS_mlock, mem->host, mem->size), ==, 0);
+    set_private(mem, 0);
+    store(mem, 3 * PAGE, 'x');
+    g_assert_cmpint(set_shared(mem), ==, 0);
+    g_assert_cmpuint(load(mem, 3 * PAGE), ==, 0);
+    there = flags_at(mem->host + 3 * PAGE);
+    g_assert_nonnull(strstr(there, " lo"));
+    /* Linux before 7.0 or so unlocks all that is mapped with a page that moves */
+    beside = flags_at(mem->host);
+    if (strstr(beside, " lo")) {
+        g_assert_cmpuint(mappings(mem), ==, 1);
+    } else {
+        g_test_message("this kernel loses locks: %s", beside);
+    }
+    memory_free(mem);
+}
+
+/* ---- 4. more than one page ---- */
+
+static void touch_several(Memory *mem)
+{
+    uint8_t *buffer = g_malloc(mem->size);
+    uint64_t word;
+
+    /* over a border: both pages must have a sink before it is done */
+    memcpy(&word, mem->host + PAGE - 3, sizeof(word));
+    g_assert_cmphex(word, ==, 0);
+    memcpy(mem->host + 2 * PAGE - 3, &word, sizeof(word));
+    /* from one sink to another, and all of it */
+    memmove(mem->host + 5 * PAGE + 8, mem->host + 3 * PAGE, PAGE);
+    memset(buffer, 'b', mem->size);
+    memcpy(buffer, mem->host, mem->size);
+    g_assert(!buffer[0] && !memcmp(buffer, buffer + 1, mem->size - 1));
+    memset(mem->host, 'z', mem->size);
+    g_free(buffer);
+    g_assert_cmpint(set_shared(mem), ==, 0);
+    g_assert_cmpuint(load(mem, mem->size - 1), ==, 0);
+}
+
+static void test_several(void)
+{
+    Memory *mem = memory_new(64);
+
+    touch_several(mem);
+    memory_free(mem);
+}
+
+static void test_own_stack(void)
+{
+    stack_t none = { .ss_flags = SS_DISABLE };
+    stack_t stack = {
+        .ss_size = 256 * 1024, .ss_sp = g_malloc(256 * 1024),
+    }, old;
+    Memory *mem = memory_new(64);
+
+    g_assert_cmpint(sigaltstack(&stack, &old), ==, 0);
+    handle_sigbus(SA_ONSTACK);
+    touch_several(mem);
+    handle_sigbus(0);
+    g_assert_cmpint(sigaltstack(old.ss_sp ? &old : &none, NULL), ==, 0);
+    g_free(stack.ss_sp);
+    memory_free(mem);
+}
+
+/* ---- 5. bounds ---- */
+
+static void test_bound(void)
+{
+    unsigned int pages = 3 * MAX_SINKS, page;
+    Memory *mem = memory_new(pages);
+    uint64_t offset = 0;
+
+    for (page = 0; page < pages; page++) {
+        store(mem, (size_t)page * PAGE, 'x');
+        /* parked ones, and what is between the sinks */
+        g_assert_cmpuint(mappings(NULL), <=, 2 * MAX_SINKS + 1);
+    }
+    g_assert_cmpuint(reported(mem, &offset), ==, pages);
+    /* the oldest are gone, the youngest are there */
+    g_assert_cmpuint(load(mem, (size_t)(pages - 1) * PAGE), ==, 'x');
+    g_assert_cmpuint(load(mem, (size_t)(pages - MAX_SINKS) * PAGE), ==, 'x');
+    g_assert_cmpuint(reported(mem, &offset), ==, 0);
+    g_assert_cmpuint(load(mem, 0), ==, 0);
+    g_assert_cmpuint(reported(mem, &offset), ==, 1);
+
+    g_assert_cmpint(set_shared(mem), ==, 0);
+    g_assert_cmpuint(mappings(NULL), ==, 1);
+    memory_free(mem);
+}
+
+/* Pages that come back in any order, as a guest likes it */
+static void test_scattered(void)
+{
+    Memory *mem = memory_new(2 * MAX_SINKS);
+    unsigned int round, page;
+
+    for (round = 0; round < 4; round++) {
+        set_private(mem, 0);
+        for (page = round % 2; page < 2 * MAX_SINKS; page += 2) {
+            store(mem, (size_t)page * PAGE, 'x');
+        }
+        g_assert_cmpint(ftruncate(mem->fd, mem->size), ==, 0);
+        for (page = 0; page < 2 * MAX_SINKS; page += 3) {
+            g_assert_cmpint(gmem_sigbus_restore(mem->host +
+                                                (size_t)page * PAGE, PAGE),
+                            ==, 0);
+        }
+        g_assert_cmpint(set_shared(mem), ==, 0);
+        g_assert_cmpuint(mappings(NULL), ==, 1);
+        for (page = 0; page < 2 * MAX_SINKS; page++) {
+            g_assert_cmpuint(load(mem, (size_t)page * PAGE), ==, 0);
+        }
+    }
+    memory_free(mem);
+}
+
+static void test_remove(void)
+{
+    Memory *one = memory_new(8), *two = memory_new(8);
+    size_t page;
+
+    /* downwards, for those that are parked in the order of the file become one */
+    for (page = 8; page-- > 0;) {
+        store(one, page * PAGE, '1');
+        store(two, page * PAGE, '2');
+    }
+    g_assert_cmpuint(mappings(NULL), ==, 16);
+    memory_free(one);
+    /* what held the file would hold the memory */
+    g_assert_cmpuint(mappings(NULL), ==, 8);
+    g_assert_cmpuint(load(two, 0), ==, '2');
+    g_assert_cmpint(set_shared(two), ==, 0);
+    g_assert_cmpuint(mappings(NULL), ==, 1);
+    memory_free(two);
+    g_assert_cmpuint(mappings(NULL), ==, 0);
+}
+
+/* ---- 6. no room ---- */
+
+static enum { MREMAP_WORKS, MREMAP_FAILS, MREMAP_FAILS_LATE } mremap_answer;
+
+void *__real_mremap(void *old, size_t old_size, size_t new_size, int flags,
+                    ...);
+void *__wrap_mremap(void *old, size_t old_size, size_t new_size, int flags,
+                    ...);
+
+/* The kernel is out of memory, or the process of mappings */
+void *__wrap_mremap(void *old, size_t old_size, size_t new_size, int flags,
+                    ...)
+{
+    va_list ap;
+    void *to;
+
+    va_start(ap, flags);
+    to = va_arg(ap, void *);
+    va_end(ap);
+    if (mremap_answer == MREMAP_WORKS) {
+        return __real_mremap(old, old_size, new_size, flags, to);
+    }
+    if (mremap_answer == MREMAP_FAILS_LATE) {
+        munmap(to, new_size);
+    }
+    errno = ENOMEM;
+    return MAP_FAILED;
+}
+
+static void test_no_room(gconstpointer answer)
+{
+    Memory *mem = memory_new(8);
+    uint64_t offset = 0;
+
+    store(mem, 0, 'x');
+    mremap_answer = GPOINTER_TO_INT(answer);
+    g_assert(!gmem_sigbus_recover(mem->host + PAGE));
+    g_assert_cmpint(set_shared(mem), ==, -ENOMEM);
+    mremap_answer = MREMAP_WORKS;
+    g_assert_cmpuint(reported(mem, &offset), ==, 1);
+
+    /* the sink is still there; what it held may be lost */
+    g_assert_cmpuint(load(mem, 0), ==,
+                     GPOINTER_TO_INT(answer) == MREMAP_FAILS ? 'x' : 0);
+    store(mem, 0, 'y');
+    /* all is well when it is asked again */
+    set_private(mem, 0);
+    g_assert_cmpuint(load(mem, PAGE), ==, 0);
+    g_assert_cmpint(set_shared(mem), ==, 0);
+    g_assert_cmpuint(load(mem, 0), ==, 0);
+    g_assert_cmpuint(mappings(NULL), ==, 1);
+    memory_free(mem);
+}
+
+/* ---- 7. many threads ---- */
+
+#define TOUCHERS 4
+#define MEMORIES 5
+#define PAGES 64            /* of each; all of them have more than MAX_SINKS */
+
+static Memory *memories[MEMORIES];
+static bool stop;
+
+static unsigned int rounds(void)
+{
+    return g_getenv("GMEM_SOAK") ? 5000 : 150;
+}
+
+static void unblock_sigbus(void)
+{
+    sigset_t set;
+
+    sigemptyset(&set);
+    sigaddset(&set, SIGBUS);
+    pthread_sigmask(SIG_UNBLOCK, &set, NULL);
+}
+
+static void *touch_one_page(void *opaque)
+{
+    Memory *mem = opaque;
+
+    unblock_sigbus();
+    while (!qatomic_read(&stop)) {
+        store(mem, PAGE + 16, load(mem, PAGE + 17));
+    }
+    return NULL;
+}
+
+static void *touch_all(void *opaque)
+{
+    uint32_t random = GPOINTER_TO_UINT(opaque) + 1;
+
+    unblock_sigbus();
+    while (!qatomic_read(&stop)) {
+        Memory *mem;
+        size_t page;
+
+        random = random * 1664525 + 1013904223;
+        mem = memories[(random >> 8) % MEMORIES];
+        page = (random >> 16) % PAGES;
+        /* the first bytes of a page are the converters' */
+        store(mem, page * PAGE + 16, load(mem, page * PAGE + 32));
+    }
+    return NULL;
+}
+
+/* Each page of @mem, as QEMU sees it, is the file's */
+static void check_no_sink(Memory *mem, uint64_t stamp)
+{
+    uint64_t found;
+    size_t page;
+
+    for (page = 0; page < PAGES; page++) {
+        stamp += page;
+        g_assert_cmpint(pwrite(mem->fd, &stamp, sizeof(stamp), page * PAGE),
+                        ==, sizeof(stamp));
+        g_assert_cmphex(load_word(mem, page * PAGE), ==, stamp);
+        store_word(mem, page * PAGE, ~stamp);
+        g_assert_cmpint(pread(mem->fd, &found, sizeof(found), page * PAGE), ==,
+                        sizeof(found));
+        g_assert_cmphex(found, ==, ~stamp);
+    }
+}
+
+static void *convert(void *opaque)
+{
+    Memory *mem = opaque;
+    unsigned int i, n = rounds();
+
+    unblock_sigbus();
+    for (i = 0; i < n; i++) {
+        unsigned int signals = qatomic_read(&nr_signals);
+
+        set_private(mem, i % 3 ? i % PAGES : 0);
+        while (i % 3 && qatomic_read(&nr_signals) == signals) {
+            sched_yield();
+        }
+        g_assert_cmpint(set_shared(mem), ==, 0);
+        check_no_sink(mem, (uint64_t)i << 32);
+    }
+    return NULL;
+}
+
+static void test_one_page(void)
+{
+    QemuThread threads[TOUCHERS];
+    Memory *mem = memory_new(PAGES);
+    unsigned int i;
+
+    qatomic_set(&stop, false);
+    for (i = 0; i < TOUCHERS; i++) {
+        qemu_thread_create(&threads[i], "touch", touch_one_page, mem,
+                           QEMU_THREAD_JOINABLE);
+    }
+    for (i = 0; i < 4 * rounds(); i++) {
+        set_private(mem, 0);
+        sched_yield();
+        g_assert_cmpint(set_shared(mem), ==, 0);
+        check_no_sink(mem, i);
+    }
+    qatomic_set(&stop, true);
+    for (i = 0; i < TOUCHERS; i++) {
+        qemu_thread_join(&threads[i]);
+    }
+    g_assert_cmpint(set_shared(mem), ==, 0);
+    g_assert_cmpuint(mappings(NULL), ==, 1);
+    memory_free(mem);
+}
+
+static void test_threads(void)
+{
+    QemuThread touchers[TOUCHERS], converters[MEMORIES];
+    unsigned int i;
+
+    qatomic_set(&stop, false);
+    for (i = 0; i < MEMORIES; i++) {
+        memories[i] = memory_new(PAGES);
+    }
+    for (i = 0; i < TOUCHERS; i++) {
+        qemu_thread_create(&touchers[i], "touch", touch_all,
+                           GUINT_TO_POINTER(i), QEMU_THREAD_JOINABLE);
+    }
+    /* the last memory stays private, so that there are always sinks to make room */
+    for (i = 0; i < MEMORIES - 1; i++) {
+        qemu_thread_create(&converters[i], "convert", convert, memories[i],
+                           QEMU_THREAD_JOINABLE);
+    }
+    for (i = 0; i < MEMORIES - 1; i++) {
+        qemu_thread_join(&converters[i]);
+    }
+    qatomic_set(&stop, true);
+    for (i = 0; i < TOUCHERS; i++) {
+        qemu_thread_join(&touchers[i]);
+    }
+    for (i = 0; i < MEMORIES; i++) {
+        g_assert_cmpint(set_shared(memories[i]), ==, 0);
+        memory_free(memories[i]);
+    }
+    g_assert_cmpuint(mappings(NULL), ==, 0);
+}
+
+int main(int argc, char **argv)
+{
+    g_test_init(&argc, &argv, NULL);
+    handle_sigbus(0);
+    g_test_add_func("/gmem/sigbus/touch", test_touch);
+    g_test_add_func("/gmem/sigbus/foreign", test_foreign);
+    g_test_add_func("/gmem/sigbus/restore", test_restore);
+    g_test_add_func("/gmem/sigbus/advice", test_advice);
+    g_test_add_func("/gmem/sigbus/locked", test_locked);
+    g_test_add_func("/gmem/sigbus/several", test_several);
+    g_test_add_func("/gmem/sigbus/own-stack", test_own_stack);
+    g_test_add_func("/gmem/sigbus/bound", test_bound);
+    g_test_add_func("/gmem/sigbus/scattered", test_scattered);
+    g_test_add_func("/gmem/sigbus/remove", test_remove);
+    g_test_add_data_func("/gmem/sigbus/no-room",
+                         GINT_TO_POINTER(MREMAP_FAILS), test_no_room);
+    g_test_add_data_func("/gmem/sigbus/no-room-late",
+                         GINT_TO_POINTER(MREMAP_FAILS_LATE), test_no_room);
+    g_test_add_func("/gmem/sigbus/one-page", test_one_page);
+    g_test_add_func("/gmem/sigbus/threads", test_threads);
+    return g_test_run();
+}
