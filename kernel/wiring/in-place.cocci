@@ -13,6 +13,8 @@
 // Hook: file_ioctl virt/kvm/guest_memfd.c 1
 // Hook: slot_gmem_only virt/kvm/guest_memfd.c 1
 // Hook: launch_in_place virt/kvm/guest_memfd.c 1
+// Hook: memory_error virt/kvm/guest_memfd.c 1
+// Hook: last_errors virt/kvm/guest_memfd.c 1
 
 @state_field@
 position p;
@@ -102,4 +104,21 @@ __kvm_gmem_populate(...)
 +	kvm_gmem_prepare_launch(folio, src_page);
 folio_unlock@p(folio);
 ...>
+}
+
+@memory_error@
+position p;
+@@
+struct address_space_operations kvm_gmem_aops = {
+-	.error_remove_folio = kvm_gmem_error_folio@p,
++	.error_remove_folio = kvm_gmem_remove_error_folio,
+};
+
+@last_errors@
+position p;
+@@
+kvm_gmem_exit@p(...)
+{
++	kvm_gmem_flush_errors();
+...
 }

@@ -15,8 +15,8 @@
  * to map is thrown away by the invalidation that brackets the change of state.
  *
  * Order of locks, outer first: mmap_lock or slots_lock, invalidate_lock, folio
- * lock, mmu_lock.  memory_failure() takes the middle two the other way round, so
- * folio locks are only tried here.
+ * lock, mmu_lock.  memory_failure() has the folio lock when it needs the middle one
+ * and then only tries that, see gmem_in_place_error.c.
  *
  * Included by guest_memfd.c, to know struct gmem_inode and its bindings.
  */
@@ -27,6 +27,7 @@
 #include <linux/swap.h>
 #include <linux/uaccess.h>
 
+#include "gmem_in_place_error.c"
 #include "gmem_in_place_state.c"
 
 #ifdef CONFIG_KVM_GENERIC_MEMORY_ATTRIBUTES
@@ -222,21 +223,10 @@ static int kvm_gmem_test_batch(struct kvm_gmem_conversion *c,
 }
 
 #ifdef CONFIG_HAVE_KVM_ARCH_GMEM_RECLAIM
-/* False for a page that memory_failure() may be holding: see the top. */
-static bool kvm_gmem_lock_folio(struct folio *folio)
-{
-	while (!folio_trylock(folio)) {
-		if (folio_test_hwpoison(folio))
-			return false;
-		usleep_range(KVM_GMEM_IDLE_PAUSE, 2 * KVM_GMEM_IDLE_PAUSE);
-	}
-	return true;
-}
-
 /*
  * kvm_gmem_get_pfn() makes a page private for the hardware under the folio's lock,
  * if it finds it private.  Whoever had the lock before us may have done so; whoever
- * gets it after us finds the page shared.  A poisoned page is given to nobody.
+ * gets it after us finds the page shared.
  */
 static int kvm_gmem_reclaim_batch(struct kvm_gmem_conversion *c,
 				  struct folio_batch *batch)
@@ -248,9 +238,7 @@ static int kvm_gmem_reclaim_batch(struct kvm_gmem_conversion *c,
 		pgoff_t first = max(folio->index, c->start);
 		pgoff_t end = min(folio_next_index(folio), c->end);
 
-		if (!kvm_gmem_lock_folio(folio))
-			continue;
-
+		folio_lock(folio);
 		kvm_arch_gmem_reclaim(folio_file_pfn(folio, first), end - first);
 		folio_unlock(folio);
 	}

@@ -25,4 +25,8 @@ void kvm_gmem_prepare_launch(struct folio *folio, struct page *source);
 vm_fault_t kvm_gmem_fault(struct vm_fault *vmf);
 long kvm_gmem_ioctl(struct file *file, unsigned int nr, unsigned long arg);
 
+/* Memory errors: called with the folio locked; before the module goes away. */
+int kvm_gmem_remove_error_folio(struct address_space *mapping, struct folio *folio);
+void kvm_gmem_flush_errors(void);
+
 #endif /* __KVM_GMEM_IN_PLACE_H__ */
