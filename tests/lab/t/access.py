@@ -10,81 +10,22 @@
 5. all of that raises GMEM_ACCESS_DENIED, is counted, and allocates nothing on the shared side
 """
 import os
-import socket
 import struct
-import time
 
 from gmemlab import MIB, PAGE, GuestVm, Layout, Tap, block
-from lablib import PATIENCE, QmpError, Vm
+from lablib import QmpError, Vm
+from labport import PORT_ARGS, Disk, Ports
 
 SIZE = 64 * MIB
 FIRST, LENGTH = 16 * MIB, 2 * MIB
 END = FIRST + LENGTH
 GUEST_PAGE = FIRST + 64 * PAGE        # tests/guest/test_dma.c
 OUT = '/tmp/access.out'
-QTEST = '/tmp/access.qtest'
 ARGS = ['-accel', 'kvm', '-machine', 'pc-q35-swp,memory-backend=ram0', '-S', '-m', '64M',
         '-object', f'memory-backend-gmem,id=ram0,size={SIZE},conversion-timeout=30000,'
-        'prealloc=on', '-qtest', f'unix:{QTEST},server=on,wait=off', '-qtest-log', '/dev/null',
-        '-device', 'piix3-ide,id=pata,addr=4', '-blockdev',
+        'prealloc=on', *PORT_ARGS, '-device', 'piix3-ide,id=pata,addr=4', '-blockdev',
         'null-co,node-name=disk,size=1048576,read-zeroes=on',
         '-device', 'ide-hd,drive=disk,bus=pata.0']
-
-
-class Ports:
-    """The machine's I/O ports and memory as a device sees it, through qtest."""
-
-    def __init__(self):
-        self.socket = socket.socket(socket.AF_UNIX)
-        self.socket.settimeout(PATIENCE)
-        self.socket.connect(QTEST)
-        self.file = self.socket.makefile('rw')
-
-    def ask(self, *words):
-        text = ' '.join(w if isinstance(w, str) else f'{w:#x}' for w in words)
-        self.file.write(text + '\n')
-        self.file.flush()
-        while (answer := self.file.readline().split()) and answer[0] == 'IRQ':
-            pass
-        if not answer or answer[0] != 'OK':
-            raise ConnectionError(f'{text}: {answer}')
-        return int(answer[1], 16) if len(answer) > 1 else None
-
-    def write(self, address, data):
-        self.ask('write', address, len(data), '0x' + data.hex())
-
-    def read(self, address, size):
-        return self.ask('read', address, size).to_bytes(size, 'big')
-
-
-class Disk:
-    """The first disk of piix3-ide: reads one sector by bus-master DMA."""
-
-    BUSMASTER, PRD = 0xc000, 1 * MIB
-
-    def __init__(self, ports):
-        self.ports = ports
-        for register, value in ((0x20, self.BUSMASTER), (0x04, 5)):
-            ports.ask('outl', 0xcf8, 0x80000000 | 4 << 11 | register)
-            ports.ask('outl', 0xcfc, value)
-
-    def read_sector(self, address):
-        """The status register after the transfer; None when it never ends."""
-        ask = self.ports.ask
-        self.ports.write(self.PRD, struct.pack('<IHH', address, 512, 0x8000))
-        ask('outb', self.BUSMASTER, 0)
-        ask('outb', self.BUSMASTER + 2, 6)
-        ask('outl', self.BUSMASTER + 4, self.PRD)
-        for port, value in ((0x1f6, 0xe0), (0x1f2, 1), (0x1f3, 0), (0x1f4, 0), (0x1f5, 0),
-                            (0x1f7, 0xc8)):
-            ask('outb', port, value)
-        ask('outb', self.BUSMASTER, 9)
-        deadline = time.monotonic() + PATIENCE
-        while time.monotonic() < deadline:
-            status = ask('inb', 0x1f7)
-            if not status & 0x88:
-                return status
-        return None
 
 
 def denied(tap, vm, who, name='ram0'):

@@ -1,0 +1,162 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
+"""A machine as its guest's drivers see it, driven from outside through qtest, without a guest.
+
+    with Vm([*PORT_ARGS, '-S', '-device', 'piix3-ide,addr=4', ...]) as vm:
+        ports = Ports()
+        ports.write(0x100000, b'data')
+"""
+import socket
+import struct
+import time
+
+from lablib import PATIENCE
+
+QTEST = '/tmp/lab.qtest'
+PORT_ARGS = ['-qtest', f'unix:{QTEST},server=on,wait=off', '-qtest-log', '/dev/null']
+
+
+class Ports:
+    """The machine's I/O ports and memory as a device sees it, through qtest."""
+
+    def __init__(self):
+        self.socket = socket.socket(socket.AF_UNIX)
+        self.socket.settimeout(PATIENCE)
+        self.socket.connect(QTEST)
+        self.file = self.socket.makefile('rw')
+
+    def ask(self, *words):
+        text = ' '.join(w if isinstance(w, str) else f'{w:#x}' for w in words)
+        self.file.write(text + '\n')
+        self.file.flush()
+        while (answer := self.file.readline().split()) and answer[0] == 'IRQ':
+            pass
+        if not answer or answer[0] != 'OK':
+            raise ConnectionError(f'{text}: {answer}')
+        return int(answer[1], 16) if len(answer) > 1 else None
+
+    def write(self, address, data):
+        self.ask('write', address, len(data), '0x' + data.hex())
+
+    def fill(self, address, size, byte):
+        self.ask('memset', address, size, byte)
+
+    def read(self, address, size):
+        return self.ask('read', address, size).to_bytes(size, 'big')
+
+    def enable_pci(self, slot, register, base):
+        """Give a device of bus 0 its I/O ports, and let it be bus master."""
+        for offset, value in ((register, base), (0x04, 5)):
+            self.ask('outl', 0xcf8, 0x80000000 | slot << 11 | offset)
+            self.ask('outl', 0xcfc, value)
+
+
+class Disk:
+    """The first disk of piix3-ide in slot 4: reads one sector by bus-master DMA."""
+
+    SLOT, BUSMASTER, PRD = 4, 0xc000, 1 << 20
+
+    def __init__(self, ports):
+        self.ports = ports
+        ports.enable_pci(self.SLOT, 0x20, self.BUSMASTER)
+
+    def start(self, address):
+        """Begin to read a sector; the memory has been mapped when this returns."""
+        ask = self.ports.ask
+        self.ports.write(self.PRD, struct.pack('<IHH', address, 512, 0x8000))
+        ask('outb', self.BUSMASTER, 0)
+        ask('outb', self.BUSMASTER + 2, 6)
+        ask('outl', self.BUSMASTER + 4, self.PRD)
+        for port, value in ((0x1f6, 0xe0), (0x1f2, 1), (0x1f3, 0), (0x1f4, 0), (0x1f5, 0),
+                            (0x1f7, 0xc8)):
+            ask('outb', port, value)
+        ask('outb', self.BUSMASTER, 9)
+
+    def finish(self):
+        """The status register after the transfer; None when it never ends."""
+        deadline = time.monotonic() + PATIENCE
+        while time.monotonic() < deadline:
+            status = self.ports.ask('inb', 0x1f7)
+            if not status & 0x88:
+                return status
+        return None
+
+    def read_sector(self, address):
+        self.start(address)
+        return self.finish()
+
+
+class VirtioDisk:
+    """A virtio-blk-pci with its ports of old: disable-legacy=off, queue-size=16, in slot 5.
+
+    One request at a time. ring is the address of its ring, of two pages.
+    """
+
+    SLOT, BASE, SIZE = 5, 0xc100, 16
+    DRIVER_OK = 7
+
+    def __init__(self, ports, ring):
+        self.ports, self.ring, self.used = ports, ring, 0
+        ports.enable_pci(self.SLOT, 0x10, self.BASE)
+        for register, width, value in ((0x12, 'b', 0), (0x12, 'b', 3), (0x04, 'l', 0),
+                                       (0x0e, 'w', 0), (0x08, 'l', ring >> 12),
+                                       (0x12, 'b', self.DRIVER_OK)):
+            ports.ask('out' + width, self.BASE + register, value)
+
+    def status(self):
+        """The device's own status: DRIVER_OK, or more bits when it gave up."""
+        return self.ports.ask('inb', self.BASE + 0x12)
+
+    def put(self, head, data):
+        """Offer the read of a sector to data; head is where header and status byte go."""
+        self.ports.write(head, bytes(16) + b'\xff')
+        self.ports.write(self.ring, b''.join(
+            struct.pack('<QIHH', *row) for row in
+            ((head, 16, 1, 1), (data, 512, 3, 2), (head + 16, 1, 2, 0))))
+        available = self.ring + 16 * self.SIZE
+        self.ports.write(available + 4 + 2 * (self.used % self.SIZE), bytes(2))
+        self.ports.write(available + 2, struct.pack('<H', self.used + 1))
+
+    def kick(self):
+        self.ports.ask('outw', self.BASE + 0x10, 0)
+
+    def finish(self, head):
+        """The request's status byte; None when it does not come."""
+        self.used += 1
+        deadline = time.monotonic() + PATIENCE
+        while time.monotonic() < deadline:
+            index, = struct.unpack('<H', self.ports.read(self.ring + 4096 + 2, 2))
+            if index == self.used:
+                return self.ports.read(head + 16, 1)[0]
+        return None
+
+
+class FwCfg:
+    """fw_cfg's files, by its DMA. scratch: some free memory for that."""
+
+    DIRECTORY, READ, SELECT, WRITE = 0x19, 2, 8, 16
+
+    def __init__(self, ports, scratch):
+        self.ports, self.scratch = ports, scratch
+
+    def _transfer(self, key, command, size):
+        control = key << 16 | self.SELECT | command
+        self.ports.write(self.scratch, struct.pack('>IIQ', control, size, self.scratch + 16))
+        self.ports.ask('outl', 0x514, 0)
+        self.ports.ask('outl', 0x518, int.from_bytes(self.scratch.to_bytes(4, 'big'), 'little'))
+        if error := self.ports.read(self.scratch, 4) != bytes(4):
+            raise OSError(f'fw_cfg: {error}')
+
+    def find(self, name):
+        """The key of a file; None without one."""
+        self._transfer(self.DIRECTORY, self.READ, 4)
+        count = int.from_bytes(self.ports.read(self.scratch + 16, 4), 'big')
+        self._transfer(self.DIRECTORY, self.READ, 4 + 64 * count)
+        table = self.ports.read(self.scratch + 20, 64 * count)
+        for row in struct.iter_unpack('>IHH56s', table):
+            if row[3].rstrip(b'\0') == name.encode():
+                return row[1]
+        return None
+
+    def write(self, key, data):
+        self.ports.write(self.scratch + 16, data)
+        self._transfer(key, self.WRITE, len(data))
