@@ -6,6 +6,12 @@
  * A step changes kernel and map under the commit lock, as one.  A step is all or
  * nothing, so only whole steps ever have to be undone: part by part, the last one
  * first, and in a part run by run, because pages between had the new state before.
+ *
+ * A part is one step unless a page in it is busy.  Every attempt, also one in vain,
+ * takes the whole range of the step away from all mappings and looks at each page up to the
+ * busy one; so the range is cut there.  What lies before becomes a step of its own and is
+ * not touched again, the busy page is asked for alone, and behind it steps double from
+ * one page on.  That is linear in the pages, wherever and however many are busy.
  */
 
 #include "qemu/osdep.h"
@@ -61,38 +67,86 @@ static void gmem_part_hull(const GmemPart *part, uint64_t *start,
     }
 }
 
-static int gmem_commit_part(GmemTransaction *t, GmemPart *part)
-{
-    GmemPageState to = t->req->to;
-    uint64_t start, size, busy;
-    int ret, wait;
+/* A range on its way to another state; [start, offset) is there */
+typedef struct GmemSteps {
+    uint64_t offset;
+    uint64_t end;
+    uint64_t size;              /* of the next step, at most */
+    uint64_t busy;              /* the page that cut the range; the end without one */
+} GmemSteps;
 
-    gmem_part_hull(part, &start, &size);
-    for (;;) {
-        busy = start;
-        ret = gmem_commit_step(part->block, start, size, to, &busy);
-        if (!gmem_commit_again(ret)) {
-            break;
-        }
-        wait = gmem_part_backoff(t, part);
-        if (wait) {
-            if (wait == -EAGAIN) {
-                busy = busy - start < size ? busy : start;
-                gmem_transaction_stalled(t, part->block, busy, NULL);
-            }
-            return wait;
-        }
+static GmemSteps gmem_steps_over(uint64_t start, uint64_t size)
+{
+    return (GmemSteps) {
+        .offset = start, .end = start + size, .size = size,
+        .busy = start + size,
+    };
+}
+
+/* One step, or one that failed and is smaller the next time */
+static int gmem_steps_next(GmemBlock *block, GmemSteps *s, GmemPageState to)
+{
+    uint64_t size = MIN(s->size, s->end - s->offset), busy = s->offset;
+    int ret = gmem_commit_step(block, s->offset, size, to, &busy);
+
+    if (ret == -EAGAIN) {
+        busy = QEMU_ALIGN_DOWN(busy, GMEM_PAGE_BYTES);
+        s->busy = busy - s->offset < size ? busy : s->offset;
+        s->size = MAX(s->busy - s->offset, GMEM_PAGE_BYTES);
+    } else if (!ret) {
+        s->offset += size;
+        s->size = s->offset == s->busy ? GMEM_PAGE_BYTES : 2 * size;
     }
-    t->wait.backoff_ns = 0;
-    part->committed = !ret;
-    if (ret == -ENOTRECOVERABLE) {
+    return ret;
+}
+
+/* Until the next attempt: no wait where what lies before the busy page can go */
+static int gmem_part_wait(GmemTransaction *t, GmemPart *part,
+                          const GmemSteps *s, int error)
+{
+    int ret = error == -EAGAIN && s->busy > s->offset ?
+        gmem_wait_check(&t->wait) : gmem_part_backoff(t, part);
+
+    if (ret == -EAGAIN) {
+        gmem_transaction_stalled(t, part->block,
+                                 MIN(s->busy, s->end - GMEM_PAGE_BYTES), NULL);
+    }
+    return ret;
+}
+
+static void gmem_part_failed(GmemTransaction *t, GmemPart *part, int error)
+{
+    if (error == -ENOTRECOVERABLE) {
         part->lost = true;
         gmem_block_break(part->block, "the kernel did a part of a conversion "
                          "and would not take it back");
     }
-    if (ret) {
-        t->error = -ret;
-        return -EIO;
+    t->error = -error;
+}
+
+static int gmem_commit_part(GmemTransaction *t, GmemPart *part)
+{
+    uint64_t start, size;
+    GmemSteps s;
+    int ret, wait;
+
+    gmem_part_hull(part, &start, &size);
+    s = gmem_steps_over(start, size);
+    while (s.offset < s.end) {
+        ret = gmem_steps_next(part->block, &s, t->req->to);
+        if (!ret) {
+            part->committed_end = s.offset;
+            t->wait.backoff_ns = 0;
+            continue;
+        }
+        if (!gmem_commit_again(ret)) {
+            gmem_part_failed(t, part, ret);
+            return -EIO;
+        }
+        wait = gmem_part_wait(t, part, &s, ret);
+        if (wait) {
+            return wait;
+        }
     }
     return 0;
 }
@@ -102,13 +156,14 @@ static int gmem_undo_run(GmemTransaction *t, GmemPart *part, uint64_t start,
 {
     GmemPageState from = t->req->to == GMEM_PAGE_SHARED ? GMEM_PAGE_PRIVATE
                                                         : GMEM_PAGE_SHARED;
-    uint64_t busy;
+    GmemSteps s = gmem_steps_over(start, size);
     int ret;
 
     do {
-        ret = gmem_commit_step(part->block, start, size, from, &busy);
-    } while ((gmem_commit_again(ret) || ret == -ENOMEM) &&
-             !gmem_wait_backoff(wait));
+        ret = gmem_steps_next(part->block, &s, from);
+    } while (s.offset < s.end &&
+             (!ret || ((gmem_commit_again(ret) || ret == -ENOMEM) &&
+                       !gmem_wait_backoff(wait))));
     return ret;
 }
 
@@ -117,9 +172,12 @@ static bool gmem_undo_part(GmemTransaction *t, GmemPart *part, GmemWait *wait)
     uint64_t start, size, offset = part->offset;
     bool undone = true;
 
-    while (gmem_part_next_run(part, offset, &start, &size)) {
-        int ret = gmem_undo_run(t, part, start, size, wait);
+    while (gmem_part_next_run(part, offset, &start, &size) &&
+           start < part->committed_end) {
+        int ret;
 
+        size = MIN(size, part->committed_end - start);
+        ret = gmem_undo_run(t, part, start, size, wait);
         if (ret) {
             t->error = -ret;
             gmem_block_break(part->block,
@@ -128,7 +186,7 @@ static bool gmem_undo_part(GmemTransaction *t, GmemPart *part, GmemWait *wait)
         }
         offset = start + size;
     }
-    part->committed = false;
+    part->committed_end = part->offset;
     return undone;
 }
 
@@ -149,9 +207,7 @@ static bool gmem_undo(GmemTransaction *t)
     }
     wait.deadline_ns = gmem_clock_ns() + ms * (int64_t)SCALE_MS;
     for (i = t->nr_parts; i-- > 0; ) {
-        if (t->parts[i].committed) {
-            undone &= gmem_undo_part(t, &t->parts[i], &wait);
-        }
+        undone &= gmem_undo_part(t, &t->parts[i], &wait);
     }
     return undone;
 }

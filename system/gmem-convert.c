@@ -109,6 +109,7 @@ static int gmem_transaction_plan(GmemTransaction *t, int64_t now)
     t->nr_parts = gmem_parts_merge(t->parts, req->nr_segments);
     for (i = 0; i < t->nr_parts; i++) {
         t->parts[i].begun_end = t->parts[i].offset;
+        t->parts[i].committed_end = t->parts[i].offset;
         gmem_block_ref(t->parts[i].block);
     }
     gmem_transaction_set_wait(t, now);

@@ -129,7 +129,7 @@ typedef struct GmemPart {
     uint64_t last_holder;       /* the youngest that has to begin() */
     uint64_t begun_end;         /* all runs below: begin() of all is done */
     uint64_t begun_holder;      /* the run there: begin() up to this id */
-    bool committed;             /* kernel and map have the new state */
+    uint64_t committed_end;     /* below it, kernel and map have the new state */
     bool lost;                  /* nobody knows what state the kernel has */
     unsigned int retries;
     int64_t busy_ns;

@@ -58,6 +58,26 @@ static bool fake_page_is_held(FakeBlock *fb, unsigned int page)
     return held;
 }
 
+/* As a kernel: zap all of the range, then refuse at the first busy page */
+static int fake_zap(FakeBlock *fb, unsigned int first, unsigned int pages,
+                    uint64_t *busy)
+{
+    unsigned int page;
+
+    fb->attempts++;
+    for (page = first; page < first + pages; page++) {
+        fb->zapped[page]++;
+    }
+    for (page = first; page < first + pages; page++) {
+        if (fb->busy[page]) {
+            fb->busy[page] -= fb->busy[page] != NEVER;
+            *busy = page * PAGE;
+            return -EAGAIN;
+        }
+    }
+    return 0;
+}
+
 static int fake_set_state(GmemBlock *block, uint64_t offset, uint64_t size,
                           GmemPageState to, uint64_t *busy)
 {
@@ -79,6 +99,12 @@ static int fake_set_state(GmemBlock *block, uint64_t offset, uint64_t size,
     if (ret) {
         *busy = offset;
         return ret;
+    }
+    if (to == GMEM_PAGE_PRIVATE) {
+        ret = fake_zap(fb, first, size / PAGE, busy);
+        if (ret) {
+            return ret;
+        }
     }
     for (page = first; page < first + size / PAGE; page++) {
         if (to == GMEM_PAGE_PRIVATE) {
@@ -127,6 +153,8 @@ FakeBlock *fake_block_new_config(World *world, GmemBlockConfig *config)
     fb->pages = config->size / PAGE;
     fb->kernel = g_new0(uint8_t, fb->pages);
     fb->freed = g_new0(uint8_t, fb->pages);
+    fb->busy = g_new0(unsigned int, fb->pages);
+    fb->zapped = g_new0(unsigned int, fb->pages);
     memset(fb->kernel, config->initial, fb->pages);
     config->ops = &fake_ops;
     config->opaque = fb;
@@ -152,6 +180,8 @@ void fake_block_free(FakeBlock *fb)
     g_assert(fb->released);
     g_free(fb->kernel);
     g_free(fb->freed);
+    g_free(fb->busy);
+    g_free(fb->zapped);
     g_free(fb);
 }
 

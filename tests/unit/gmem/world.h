@@ -6,7 +6,9 @@
  * Each fake block is a GmemBlock whose provider keeps one byte per page, "the kernel".
  * Each fake holder keeps one byte per page it holds.  Both check, at every call, what
  * the contract promises them, and fail on demand: calls of begin() and set_state() are
- * numbered through the world, and the fault says which numbers fail and how.
+ * numbered through the world, and the fault says which numbers fail and how.  Pages can be
+ * busy as well: as a kernel does, the fake one takes all of the range away from those who
+ * have it mapped, and then stops at the first busy page with nothing changed.
  */
 
 #ifndef TESTS_GMEM_WORLD_H
@@ -26,6 +28,9 @@ typedef struct FakeBlock {
     unsigned int pages;
     uint8_t *kernel;            /* GmemPageState of each page, atomic */
     uint8_t *freed;             /* other side freed since it was last used */
+    unsigned int *busy;         /* attempts to private that each page still refuses */
+    unsigned int *zapped;       /* attempts to private whose range had the page */
+    unsigned int attempts;      /* to private */
     unsigned int discards;
     bool released;
     /* called from set_state() before it does anything; may be NULL */
