@@ -21,13 +21,15 @@ bool gmem_machine_has_private_memory(const MachineState *machine)
                    object_dynamic_cast(OBJECT(cgs), TYPE_SW_PROTECTED_GUEST));
 }
 
+bool gmem_machine_is_launched(const MachineState *machine)
+{
+    return machine && machine->cgs && machine->cgs->require_guest_memfd;
+}
+
 GmemPageState gmem_machine_initial(const MachineState *machine)
 {
-    if (gmem_machine_has_private_memory(machine) &&
-        machine->cgs->require_guest_memfd) {
-        return GMEM_PAGE_PRIVATE;
-    }
-    return GMEM_PAGE_SHARED;
+    return gmem_machine_is_launched(machine) ? GMEM_PAGE_PRIVATE
+                                             : GMEM_PAGE_SHARED;
 }
 
 GmemOnFault gmem_machine_on_fault(const MachineState *machine)

@@ -2,7 +2,8 @@
 //
 // The private attribute follows the memory slots: which slot is bound to its
 // guest_memfd, and what attributes a slot gets when it comes and leaves behind
-// when it goes, is decided from the state map and not assumed.
+// when it goes, is decided from the state map and not assumed.  And KVM takes slots with
+// guest_memfd also where there is no such attribute, because it converts in place.
 //
 // Engines: gmem
 // Include: accel/kvm/kvm-all.c system/gmem-kvm.h
@@ -11,6 +12,7 @@
 // Hook: slot_added accel/kvm/kvm-all.c 1
 // Hook: slot_removed accel/kvm/kvm-all.c 1
 // Hook: slots_changed accel/kvm/kvm-all.c 1
+// Hook: supported accel/kvm/kvm-all.c 1
 
 @slot_bind@
 position p;
@@ -47,3 +49,10 @@ position p;
 if (need_inhibit) {
     accel_ioctl_inhibit_end@p();
 }
+
+@supported@
+position p;
+expression e;
+@@
+kvm_guest_memfd_supported@p = e;
++ kvm_guest_memfd_supported = gmem_kvm_private_supported();

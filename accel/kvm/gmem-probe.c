@@ -10,14 +10,12 @@
 
 #include "qemu/osdep.h"
 #include "qapi/error.h"
+#include "hw/boards.h"
 #include "system/gmem-kvm.h"
+#include "system/hostmem-gmem.h"
 #include "system/kvm.h"
 #include "system/kvm_int.h"
-
-#include <linux/kvm.h>
-
-/* Newer than the base's copy of the kernel headers */
-#define GMEM_CAP_IN_PLACE 252   /* KVM_CAP_GUEST_MEMFD_MEMORY_ATTRIBUTES */
+#include "gmem-uapi.h"
 
 #define SHARED_FLAGS (GUEST_MEMFD_FLAG_MMAP | GUEST_MEMFD_FLAG_INIT_SHARED)
 
@@ -28,15 +26,56 @@ static uint64_t probe(unsigned int cap)
     return value > 0 ? value : 0;
 }
 
+static int create(uint64_t size, uint64_t flags)
+{
+    struct kvm_create_guest_memfd args = { .size = size, .flags = flags };
+    int fd = kvm_vm_ioctl(kvm_state, KVM_CREATE_GUEST_MEMFD, &args);
+
+    if (fd >= 0) {
+        /* The kernel makes it without; a child process must not keep the memory */
+        qemu_set_cloexec(fd);
+    }
+    return fd;
+}
+
+/* Does a guest_memfd of this VM know the call?  It says EINVAL to an empty range then */
+static bool probe_by_call(void)
+{
+    GmemKvmAttributes nothing = { };
+    int fd = create(qemu_real_host_page_size(), 0);
+    bool known;
+
+    if (fd < 0) {
+        return false;
+    }
+    known = ioctl(fd, GMEM_KVM_SET_ATTRIBUTES, &nothing) && errno == EINVAL;
+    close(fd);
+    return known;
+}
+
+/*
+ * A kernel that gives the capability another number is still found out, but only for a VM
+ * whose memory can be private: any other hears EINVAL whatever it asks.
+ */
+static bool probe_in_place(const GmemKvmCaps *caps)
+{
+    if (probe(GMEM_KVM_CAP_IN_PLACE) & KVM_MEMORY_ATTRIBUTE_PRIVATE) {
+        return caps->guest_memfd;
+    }
+    return caps->guest_memfd &&
+           !(caps->attributes & KVM_MEMORY_ATTRIBUTE_PRIVATE) &&
+           gmem_machine_has_private_memory(current_machine) && probe_by_call();
+}
+
 static void probe_all(GmemKvmCaps *caps)
 {
     caps->guest_memfd = probe(KVM_CAP_GUEST_MEMFD) &&
                         probe(KVM_CAP_USER_MEMORY2);
-    caps->in_place = probe(GMEM_CAP_IN_PLACE) & KVM_MEMORY_ATTRIBUTE_PRIVATE;
     caps->pre_fault = probe(KVM_CAP_PRE_FAULT_MEMORY);
     caps->flags = probe(KVM_CAP_GUEST_MEMFD_FLAGS);
     caps->attributes = probe(KVM_CAP_MEMORY_ATTRIBUTES);
     caps->vm_types = probe(KVM_CAP_VM_TYPES);
+    caps->in_place = probe_in_place(caps);
 }
 
 const GmemKvmCaps *gmem_kvm_caps(void)
@@ -54,13 +93,21 @@ const GmemKvmCaps *gmem_kvm_caps(void)
     return &caps;
 }
 
+bool gmem_kvm_private_supported(void)
+{
+    const GmemKvmCaps *caps = gmem_kvm_caps();
+
+    return caps && caps->guest_memfd &&
+           (caps->in_place || caps->attributes & KVM_MEMORY_ATTRIBUTE_PRIVATE);
+}
+
 static bool none_supported(const GmemKvmCaps *caps, bool vm_private,
                            Error **errp)
 {
     if (vm_private) {
         error_setg(errp, "conversion=none keeps all memory shared, but this "
                    "machine has private memory");
-        error_append_hint(errp, "Use conversion=split or conversion=auto.\n");
+        error_append_hint(errp, "Use conversion=auto.\n");
         return false;
     }
     if ((caps->flags & SHARED_FLAGS) != SHARED_FLAGS) {
@@ -75,34 +122,74 @@ static bool none_supported(const GmemKvmCaps *caps, bool vm_private,
     return true;
 }
 
+/* Both ways of converting need something to convert */
+static bool vm_is_private(const char *mode, bool vm_private, Error **errp)
+{
+    if (vm_private) {
+        return true;
+    }
+    error_setg(errp, "conversion=%s is for machines with private memory, and "
+               "this machine has none", mode);
+    error_append_hint(errp, "Use conversion=none or conversion=auto, or a "
+                      "machine such as pc-q35-swp.\n");
+    return false;
+}
+
 static bool split_supported(const GmemKvmCaps *caps, bool vm_private,
                             Error **errp)
 {
-    if (!vm_private) {
-        error_setg(errp, "conversion=split is for machines with private "
-                   "memory, and this machine has none");
-        error_append_hint(errp, "Use conversion=none or conversion=auto, or a "
-                          "machine such as pc-q35-swp.\n");
+    if (!vm_is_private("split", vm_private, errp)) {
+        return false;
+    }
+    if (caps->in_place) {
+        error_setg(errp, "this kernel converts in place, where a guest_memfd "
+                   "holds shared pages too, and conversion=split cannot work");
+        error_append_hint(errp, "Use conversion=auto, or load kvm with "
+                          "kvm.gmem_in_place_conversion=0 if it has that "
+                          "parameter.\n");
         return false;
     }
     if (!(caps->attributes & KVM_MEMORY_ATTRIBUTE_PRIVATE)) {
-        error_setg(errp, "this kernel keeps no private attribute by "
-                   "guest-physical address, which conversion=split needs");
-        error_append_hint(errp, caps->in_place ?
-                          "Load kvm with gmem_in_place_conversion=0.\n" :
-                          "Use Linux 6.8 or later with a VM type that has "
-                          "private memory.\n");
+        error_setg(errp, "this kernel's KVM has neither memory attributes nor "
+                   "in-place conversion, one of which private memory needs");
+        error_append_hint(errp, "Use Linux 6.8 or later with a VM type that "
+                          "has private memory.\n");
         return false;
     }
     return true;
 }
 
-static bool in_place_supported(const GmemKvmCaps *caps, Error **errp)
+static bool in_place_supported(const GmemKvmCaps *caps, bool vm_private,
+                               Error **errp)
 {
-    error_setg(errp, "conversion=in-place is not supported by this version "
-               "(the kernel %s it)", caps->in_place ? "offers" : "lacks");
-    error_append_hint(errp, "Use conversion=split or conversion=auto.\n");
-    return false;
+    if (!vm_is_private("in-place", vm_private, errp)) {
+        return false;
+    }
+    if (!caps->in_place) {
+        error_setg(errp, "this kernel does not convert in place: it lacks "
+                   "KVM_SET_MEMORY_ATTRIBUTES2 on guest_memfd, or that is "
+                   "switched off");
+        error_append_hint(errp, "Use Linux 7.4 or later, with "
+                          "kvm.gmem_in_place_conversion=1 if kvm has that "
+                          "parameter, or conversion=auto.\n");
+        return false;
+    }
+    if (gmem_machine_is_launched(current_machine)) {
+        error_setg(errp, "this version cannot launch %s where pages change "
+                   "their state in place",
+                   gmem_machine_guest_name(current_machine));
+        error_append_hint(errp, "Load kvm with kvm.gmem_in_place_conversion=0 "
+                          "if it has that parameter.\n");
+        return false;
+    }
+    if ((caps->flags & SHARED_FLAGS) != SHARED_FLAGS) {
+        error_setg(errp, "this kernel converts in place, but cannot map what "
+                   "is shared: it offers flags 0x%" PRIx64 " of the 0x%" PRIx64
+                   " that conversion=in-place needs", caps->flags,
+                   (uint64_t)SHARED_FLAGS);
+        return false;
+    }
+    return true;
 }
 
 bool gmem_kvm_mode_supported(GmemBlockMode mode, bool vm_private, Error **errp)
@@ -128,40 +215,52 @@ bool gmem_kvm_mode_supported(GmemBlockMode mode, bool vm_private, Error **errp)
     case GMEM_BLOCK_MODE_SPLIT:
         return split_supported(caps, vm_private, errp);
     case GMEM_BLOCK_MODE_IN_PLACE:
-        return in_place_supported(caps, errp);
+        return in_place_supported(caps, vm_private, errp);
     }
     g_assert_not_reached();
 }
 
 bool gmem_kvm_choose_mode(bool vm_private, GmemBlockMode *mode, Error **errp)
 {
-    GmemBlockMode only = vm_private ? GMEM_BLOCK_MODE_SPLIT
-                                    : GMEM_BLOCK_MODE_NONE;
+    const GmemKvmCaps *caps = gmem_kvm_caps();
 
-    if (!gmem_kvm_mode_supported(only, vm_private, errp)) {
-        return false;
+    if (!vm_private) {
+        *mode = GMEM_BLOCK_MODE_NONE;
+    } else if (caps && caps->in_place) {
+        *mode = GMEM_BLOCK_MODE_IN_PLACE;
+    } else {
+        *mode = GMEM_BLOCK_MODE_SPLIT;
     }
-    *mode = only;
-    return true;
+    return gmem_kvm_mode_supported(*mode, vm_private, errp);
 }
 
-int gmem_kvm_create_shared(uint64_t size, Error **errp)
+/* A new guest_memfd that may be mapped; the caller has checked its mode */
+static int create_mapped(uint64_t size, GmemPageState initial, Error **errp)
 {
-    struct kvm_create_guest_memfd args = {
-        .size = size,
-        .flags = SHARED_FLAGS,
-    };
-    int fd;
+    int fd = create(size, initial == GMEM_PAGE_SHARED ?
+                    SHARED_FLAGS : GUEST_MEMFD_FLAG_MMAP);
 
-    if (!gmem_kvm_mode_supported(GMEM_BLOCK_MODE_NONE, false, errp)) {
-        return -1;
-    }
-    fd = kvm_vm_ioctl(kvm_state, KVM_CREATE_GUEST_MEMFD, &args);
     if (fd < 0) {
         error_setg_errno(errp, -fd, "cannot create a guest_memfd of 0x%" PRIx64
                          " bytes", size);
         return -1;
     }
-    qemu_set_cloexec(fd);
     return fd;
+}
+
+int gmem_kvm_create_shared(uint64_t size, Error **errp)
+{
+    if (!gmem_kvm_mode_supported(GMEM_BLOCK_MODE_NONE, false, errp)) {
+        return -1;
+    }
+    return create_mapped(size, GMEM_PAGE_SHARED, errp);
+}
+
+int gmem_kvm_create_in_place(uint64_t size, GmemPageState initial,
+                             Error **errp)
+{
+    if (!gmem_kvm_mode_supported(GMEM_BLOCK_MODE_IN_PLACE, true, errp)) {
+        return -1;
+    }
+    return create_mapped(size, initial, errp);
 }

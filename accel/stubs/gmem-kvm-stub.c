@@ -34,6 +34,11 @@ bool gmem_kvm_choose_mode(bool vm_private, GmemBlockMode *mode, Error **errp)
     return false;
 }
 
+bool gmem_kvm_private_supported(void)
+{
+    return false;
+}
+
 int gmem_kvm_create_shared(uint64_t size, Error **errp)
 {
     set_error(errp);

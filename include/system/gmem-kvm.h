@@ -45,11 +45,16 @@ bool gmem_kvm_mode_supported(GmemBlockMode mode, bool vm_private,
                              Error **errp);
 /* What conversion=auto means here; false sets @errp, when nothing works */
 bool gmem_kvm_choose_mode(bool vm_private, GmemBlockMode *mode, Error **errp);
+/* Can this VM's memory be private, in whatever mode?  Any thread, any time */
+bool gmem_kvm_private_supported(void);
 /*
  * A new all-shared guest_memfd of @size bytes that may be mapped, for mode
  * none.  Returns the file descriptor (close-on-exec), or -1 and sets @errp.
  */
 int gmem_kvm_create_shared(uint64_t size, Error **errp);
+/* Likewise for mode in-place, all of it @initial: what is private may not be touched */
+int gmem_kvm_create_in_place(uint64_t size, GmemPageState initial,
+                             Error **errp);
 
 /* ---- the provider of split mode (accel/kvm/gmem-slots.c, gmem-discard.c) ---- */
 

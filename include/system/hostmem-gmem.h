@@ -32,6 +32,11 @@
  */
 bool gmem_machine_has_private_memory(const MachineState *machine);
 /* The state that RAM of @machine starts in, unless its backend says otherwise */
+/*
+ * Is the guest launched from an image that becomes private before it runs (SNP, TDX)?
+ * Firmware is gmem then as well.  Known as early.
+ */
+bool gmem_machine_is_launched(const MachineState *machine);
 GmemPageState gmem_machine_initial(const MachineState *machine);
 /* What to do when a memory fault of the guest cannot be resolved; any thread */
 GmemOnFault gmem_machine_on_fault(const MachineState *machine);

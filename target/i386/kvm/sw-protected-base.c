@@ -9,6 +9,7 @@
  */
 
 #include "qemu/osdep.h"
+#include "qapi/error.h"
 #include "qemu/error-report.h"
 #include "system/address-spaces.h"
 #include "system/kvm.h"
@@ -57,6 +58,22 @@ static MemoryListener share_listener = {
     .region_add = section_added,
     .commit = sections_committed,
 };
+
+bool sw_protected_engine_check(Error **errp)
+{
+    int attributes = kvm_vm_check_extension(kvm_state,
+                                            KVM_CAP_MEMORY_ATTRIBUTES);
+
+    if (attributes & KVM_MEMORY_ATTRIBUTE_PRIVATE &&
+        kvm_vm_check_extension(kvm_state, KVM_CAP_GUEST_MEMFD)) {
+        return true;
+    }
+    error_setg(errp, "sw-protected-guest: this kernel's KVM cannot keep "
+               "private pages beside shared ones (no memory attributes)");
+    error_append_hint(errp, "Where KVM converts in place, load it with "
+                      "gmem_in_place_conversion=0.\n");
+    return false;
+}
 
 bool sw_protected_engine_init(SwProtectedGuest *guest, Error **errp)
 {

@@ -1,5 +1,5 @@
 /*
- * sw-protected-guest and the engine: what a reset does to memory
+ * sw-protected-guest and the engine: what it needs, and what a reset does to memory
  *
  * SPDX-License-Identifier: GPL-2.0-or-later
  *
@@ -14,6 +14,7 @@
 #include "qemu/error-report.h"
 #include "qemu/main-loop.h"
 #include "hw/resettable.h"
+#include "system/gmem-kvm.h"
 #include "system/gmem-monitor.h"
 #include "system/reset.h"
 #include "sw-protected.h"
@@ -80,6 +81,18 @@ static void sw_protected_reset_init(Object *obj)
 
 static void sw_protected_reset_finalize(Object *obj)
 {
+}
+
+bool sw_protected_engine_check(Error **errp)
+{
+    GmemBlockMode mode;
+
+    ERRP_GUARD();
+    if (!gmem_kvm_choose_mode(true, &mode, errp)) {
+        error_prepend(errp, "sw-protected-guest: ");
+        return false;
+    }
+    return true;
 }
 
 bool sw_protected_engine_init(SwProtectedGuest *guest, Error **errp)

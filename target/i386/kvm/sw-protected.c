@@ -75,22 +75,6 @@ static bool disable_smm(Error **errp)
     return true;
 }
 
-static bool check_memory_attributes(Error **errp)
-{
-    int attributes = kvm_vm_check_extension(kvm_state,
-                                            KVM_CAP_MEMORY_ATTRIBUTES);
-
-    if (attributes & KVM_MEMORY_ATTRIBUTE_PRIVATE &&
-        kvm_vm_check_extension(kvm_state, KVM_CAP_GUEST_MEMFD)) {
-        return true;
-    }
-    error_setg(errp, "sw-protected-guest: this kernel's KVM cannot keep "
-               "private pages beside shared ones (no memory attributes)");
-    error_append_hint(errp, "Where KVM converts in place, load it with "
-                      "gmem_in_place_conversion=0.\n");
-    return false;
-}
-
 static bool block_migration(SwProtectedGuest *guest, Error **errp)
 {
     error_setg(&guest->migration_blocker, "a machine with sw-protected-guest "
@@ -115,7 +99,7 @@ static int sw_protected_kvm_init(ConfidentialGuestSupport *cgs, Error **errp)
     SwProtectedGuest *guest = SW_PROTECTED_GUEST(cgs);
 
     if (!check_machine(errp) || !disable_smm(errp) ||
-        !check_memory_attributes(errp) || !enable_hypercall(errp) ||
+        !sw_protected_engine_check(errp) || !enable_hypercall(errp) ||
         !block_migration(guest, errp) ||
         !sw_protected_engine_init(guest, errp)) {
         return -EINVAL;

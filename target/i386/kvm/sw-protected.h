@@ -24,6 +24,8 @@ struct SwProtectedGuest {
     Error *migration_blocker;
 };
 
+/* Can the kernel keep private pages as the engine needs it?  Called as below, but before */
+bool sw_protected_engine_check(Error **errp);
 /*
  * Prepare the engine for this VM: called once, when KVM's VM exists and has the
  * right type, before there is any RAM.  False with @errp set.
