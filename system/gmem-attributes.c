@@ -15,6 +15,7 @@
  */
 
 #include "qemu/osdep.h"
+#include "qapi/error.h"
 #include "qemu/module.h"
 #include "system/gmem-kvm.h"
 #include "system/gmem-ram.h"
@@ -38,7 +39,6 @@ GmemBlock *gmem_from_ramblock(const RAMBlock *rb)
 
 static GmemBlock *make_block(RAMBlock *rb, GmemBlockConfig *config)
 {
-    gmem_ram_config(rb->mr, config);
     config->size = rb->max_length;
     if (rb->idstr[0]) {
         config->id = rb->idstr;
@@ -53,15 +53,31 @@ GmemBlock *gmem_register_none(RAMBlock *rb)
     GmemBlockConfig config = { };
     GmemBlock *block;
 
-    config.mode = GMEM_BLOCK_MODE_NONE;
+    gmem_ram_config(rb->mr, &config);
+    g_assert(config.mode == GMEM_BLOCK_MODE_NONE);
     block = make_block(rb, &config);
-    g_assert(gmem_block_mode(block) == GMEM_BLOCK_MODE_NONE);
     return block;
+}
+
+/* The engine's block of @rb; NULL where the provider cannot have what it needs */
+static GmemBlock *make_convertible(RAMBlock *rb)
+{
+    GmemBlockConfig config = { };
+    Error *err = NULL;
+
+    gmem_ram_config(rb->mr, &config);
+    config.ops = gmem_kvm_provider(config.mode);
+    config.opaque = gmem_kvm_block_new(rb, config.mode, &err);
+    if (!config.opaque) {
+        /* The caller tells the user that it failed, and nothing more */
+        error_report_err(err);
+        return NULL;
+    }
+    return make_block(rb, &config);
 }
 
 RamBlockAttributes *ram_block_attributes_create(RAMBlock *rb)
 {
-    GmemBlockConfig config = { .ops = gmem_kvm_provider() };
     RamBlockAttributes *attr =
         RAM_BLOCK_ATTRIBUTES(object_new(TYPE_RAM_BLOCK_ATTRIBUTES));
 
@@ -73,9 +89,12 @@ RamBlockAttributes *ram_block_attributes_create(RAMBlock *rb)
         object_unref(OBJECT(attr));
         return NULL;
     }
-    config.opaque = gmem_kvm_block_new(rb);
+    if (!make_convertible(rb)) {
+        memory_region_set_ram_discard_manager(rb->mr, NULL);
+        object_unref(OBJECT(attr));
+        return NULL;
+    }
     gmem_touch_arm();
-    make_block(rb, &config);
     return attr;
 }
 

@@ -192,9 +192,28 @@ bool gmem_kvm_pre_run(CPUState *cpu, int *ret)
     return *ret;
 }
 
+/*
+ * Where pages convert in place, a slot that is bound by host address only (a read-only
+ * view) may show a private one.  A guest that looks there makes KVM fail without an
+ * exit that says where.  It is no reason to stop the machine.
+ */
+static bool is_blind_fault(const struct kvm_run *run, int run_ret)
+{
+    return run_ret == -EFAULT && run->exit_reason == KVM_EXIT_UNKNOWN &&
+           gmem_kvm_caps()->in_place && gmem_ram_in_use();
+}
+
 int gmem_kvm_run_result(struct kvm_run *run, int run_ret)
 {
     run_errno = 0;
+    if (is_blind_fault(run, run_ret)) {
+        run->exit_reason = KVM_EXIT_MEMORY_FAULT;
+        run->memory_fault.gpa = GMEM_FAULT_SOMEWHERE;
+        run->memory_fault.size = 0;
+        run->memory_fault.flags = 0;
+        run_errno = EFAULT;
+        return run_ret;
+    }
     if (run->exit_reason != KVM_EXIT_MEMORY_FAULT || !concerned()) {
         return run_ret;
     }

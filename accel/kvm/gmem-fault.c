@@ -114,6 +114,12 @@ static void report(int ret, int run_errno)
     if (!may_report(&next_ns)) {
         return;
     }
+    if (last.gpa == GMEM_FAULT_SOMEWHERE) {
+        warn_report_once("gmem: the guest uses private memory through a "
+                         "read-only view of it, and cannot go on; further "
+                         "cases are traced only");
+        return;
+    }
     warn_report_once("gmem: a memory fault of the guest at 0x%" PRIx64
                      " (flags 0x%" PRIx64 ") cannot be resolved: %s; "
                      "further ones are traced only", last.gpa, last.flags,

@@ -16,9 +16,13 @@
  * BQL as long as it likes.  So a slot that goes is *gone*, but stays listed with
  * its bits until the change of the memory map is complete: what comes back at the
  * same address still has its bits, and only the rest is written or cleared.
+ *
+ * Where KVM converts in place there are no such bits: slots are only bound, each page to
+ * one of them (gmem-in-place.c).
  */
 
 #include "qemu/osdep.h"
+#include "qapi/error.h"
 #include "qemu/error-report.h"
 #include "qemu/range.h"
 #include "system/gmem-ram.h"
@@ -129,37 +133,45 @@ static int provider_set_state(GmemBlock *block, uint64_t offset, uint64_t size,
     return 0;
 }
 
-static void provider_release(GmemBlock *block)
-{
-    GmemKvmBlock *kb = gmem_block_opaque(block);
-
-    g_assert(QLIST_EMPTY(&kb->slots));
-    g_rw_lock_clear(&kb->rb_lock);
-    g_free(kb);
-}
-
-static const GmemProviderOps kvm_split_ops = {
+const GmemProviderOps gmem_kvm_split_ops = {
     .name = "kvm-split",
     .enter = gmem_kvm_section_enter,
     .leave = gmem_kvm_section_leave,
     .set_state = provider_set_state,
     .discard = gmem_kvm_discard,
-    .release = provider_release,
+    .release = gmem_kvm_block_free,
 };
 
-const GmemProviderOps *gmem_kvm_provider(void)
+void *gmem_kvm_block_new(RAMBlock *rb, GmemBlockMode mode, Error **errp)
 {
-    return &kvm_split_ops;
-}
+    GmemKvmBlock *kb;
+    int fd = -1;
 
-void *gmem_kvm_block_new(RAMBlock *rb)
-{
-    GmemKvmBlock *kb = g_new0(GmemKvmBlock, 1);
-
+    if (mode == GMEM_BLOCK_MODE_IN_PLACE) {
+        fd = qemu_dup(rb->guest_memfd);
+        if (fd < 0) {
+            error_setg_errno(errp, errno, "cannot keep the guest_memfd open");
+            return NULL;
+        }
+    }
+    kb = g_new0(GmemKvmBlock, 1);
     QLIST_INIT(&kb->slots);
     g_rw_lock_init(&kb->rb_lock);
     kb->rb = rb;
+    kb->fd = fd;
     return kb;
+}
+
+void gmem_kvm_block_free(GmemBlock *block)
+{
+    GmemKvmBlock *kb = gmem_block_opaque(block);
+
+    g_assert(QLIST_EMPTY(&kb->slots));
+    g_rw_lock_clear(&kb->rb_lock);
+    if (kb->fd >= 0) {
+        close(kb->fd);
+    }
+    g_free(kb);
 }
 
 void gmem_kvm_block_detach(GmemBlock *block)
@@ -179,8 +191,33 @@ static GmemBlock *bindable_block(MemoryRegion *mr)
 {
     GmemBlock *block = mr->ram_block ? gmem_from_ramblock(mr->ram_block) : NULL;
 
-    return block && gmem_block_mode(block) == GMEM_BLOCK_MODE_SPLIT ? block
-                                                                    : NULL;
+    return block && gmem_block_mode(block) != GMEM_BLOCK_MODE_NONE ? block
+                                                                   : NULL;
+}
+
+/* Does KVM keep private bits by guest-physical address for the slots of @block? */
+static bool has_bits(GmemBlock *block)
+{
+    return gmem_block_mode(block) == GMEM_BLOCK_MODE_SPLIT;
+}
+
+/*
+ * The list of slots changes with the BQL and KVM's slots lock held.  Conversions walk it
+ * for the bits, so where there are some it takes the commit lock, too; else a conversion
+ * that takes its time need not hold up those who have the BQL.
+ */
+static void lock_list(GmemBlock *block)
+{
+    if (has_bits(block)) {
+        gmem_block_commit_lock(block);
+    }
+}
+
+static void unlock_list(GmemBlock *block)
+{
+    if (has_bits(block)) {
+        gmem_block_commit_unlock(block);
+    }
 }
 
 /* KVM binds a page of a guest_memfd to one slot only */
@@ -190,13 +227,11 @@ static bool is_bound(GmemBlock *block, uint64_t offset, uint64_t size)
     GmemKvmSlot *slot;
     bool found = false;
 
-    gmem_block_commit_lock(block);
     QLIST_FOREACH(slot, &kb->slots, next) {
         uint64_t part = offset, part_size = size;
 
         found |= !slot->gone && clip(slot, &part, &part_size);
     }
-    gmem_block_commit_unlock(block);
     return found;
 }
 
@@ -280,14 +315,16 @@ static int clear_rest(GmemKvmBlock *kb, const GmemKvmSlot *slot)
 static void forget_slot(GmemKvmSlot *slot)
 {
     GmemBlock *block = slot->block;
-    int ret;
+    int ret = 0;
 
     QLIST_REMOVE(slot, next_gone);
-    gmem_block_commit_lock(block);
+    lock_list(block);
     QLIST_REMOVE(slot, next);
     /* The next memory at this address must not inherit private pages */
-    ret = clear_rest(gmem_block_opaque(block), slot);
-    gmem_block_commit_unlock(block);
+    if (has_bits(block)) {
+        ret = clear_rest(gmem_block_opaque(block), slot);
+    }
+    unlock_list(block);
     if (ret) {
         error_report_once("gmem: KVM kept private pages of '%s' at 0x%" PRIx64
                           " after their memory slot went: %s",
@@ -351,11 +388,11 @@ int gmem_kvm_slot_added(const KVMSlot *mem, MemoryRegion *mr)
     slot->as_id = mem->as_id;
 
     forget_others(block, slot);
-    gmem_block_commit_lock(block);
+    lock_list(block);
     QLIST_INSERT_HEAD(&kb->slots, slot, next);
-    gmem_block_commit_unlock(block);
+    unlock_list(block);
 
-    ret = replay_slot(block, slot);
+    ret = has_bits(block) ? replay_slot(block, slot) : 0;
     if (ret) {
         /* The guest can cause slots to change, so it must not end QEMU */
         gmem_block_break(block, "KVM refused the private pages of a memory "

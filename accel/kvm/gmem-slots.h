@@ -23,7 +23,7 @@ typedef struct GmemKvmSlot {
 } GmemKvmSlot;
 
 typedef struct GmemKvmBlock {
-    /* guarded by the block's commit lock */
+    /* changed with the BQL; in mode split with the block's commit lock, too */
     QLIST_HEAD(, GmemKvmSlot) slots;
     /*
      * The RAM lock.  Whoever touches the RAM itself reads under it, for a bounded
@@ -31,7 +31,13 @@ typedef struct GmemKvmBlock {
      */
     GRWLock rb_lock;
     RAMBlock *rb;               /* atomic; NULL once the RAM is going */
+    int fd;                     /* in place: the guest_memfd, else -1; constant */
 } GmemKvmBlock;
+
+extern const GmemProviderOps gmem_kvm_split_ops;
+
+/* GmemProviderOps.release */
+void gmem_kvm_block_free(GmemBlock *block);
 
 /*
  * GmemProviderOps.enter and .leave: memory slots do not change in between.  Their

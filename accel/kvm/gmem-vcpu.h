@@ -11,6 +11,9 @@
 
 struct kvm_run;
 
+/* KVM does not say where the guest faulted; no address, as it is not aligned */
+#define GMEM_FAULT_SOMEWHERE UINT64_MAX
+
 /* The last memory fault of a vCPU, to notice that it comes back */
 typedef struct GmemFault {
     uint64_t gpa;

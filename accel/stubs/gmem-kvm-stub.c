@@ -45,12 +45,19 @@ int gmem_kvm_create_shared(uint64_t size, Error **errp)
     return -1;
 }
 
-const GmemProviderOps *gmem_kvm_provider(void)
+int gmem_kvm_create_in_place(uint64_t size, GmemPageState initial,
+                             Error **errp)
+{
+    set_error(errp);
+    return -1;
+}
+
+const GmemProviderOps *gmem_kvm_provider(GmemBlockMode mode)
 {
     g_assert_not_reached();
 }
 
-void *gmem_kvm_block_new(RAMBlock *rb)
+void *gmem_kvm_block_new(RAMBlock *rb, GmemBlockMode mode, Error **errp)
 {
     g_assert_not_reached();
 }

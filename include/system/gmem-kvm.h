@@ -8,9 +8,9 @@
  * now on the other.  A slot is bound when KVM takes its private pages from the
  * guest_memfd; every other slot of the same RAM (a read-only view, a second
  * alias) is bound by host address only and never has the private attribute.
- * KVM keeps attributes by guest-physical address and never forgets them, so
- * they follow the slots: written from the state map when a slot comes, taken
- * back when it goes.
+ * In mode split KVM keeps attributes by guest-physical address and never forgets
+ * them, so they follow the slots: written from the state map when a slot comes,
+ * taken back when it goes.  In mode in-place the guest_memfd itself keeps the state.
  */
 
 #ifndef SYSTEM_GMEM_KVM_H
@@ -56,11 +56,15 @@ int gmem_kvm_create_shared(uint64_t size, Error **errp);
 int gmem_kvm_create_in_place(uint64_t size, GmemPageState initial,
                              Error **errp);
 
-/* ---- the provider of split mode (accel/kvm/gmem-slots.c, gmem-discard.c) ---- */
+/* ---- the providers (accel/kvm/gmem-slots.c, gmem-discard.c; gmem-in-place.c) ---- */
 
-const GmemProviderOps *gmem_kvm_provider(void);
-/* The provider's side of @rb; hand it to gmem_block_new() as opaque */
-void *gmem_kvm_block_new(RAMBlock *rb);
+/* That of mode split or in-place */
+const GmemProviderOps *gmem_kvm_provider(GmemBlockMode mode);
+/*
+ * The provider's side of @rb, which has its guest_memfd; hand it to gmem_block_new() as
+ * opaque.  NULL and @errp where QEMU may open no more files.
+ */
+void *gmem_kvm_block_new(RAMBlock *rb, GmemBlockMode mode, Error **errp);
 /*
  * @rb is about to go: after this, nothing of it is touched, whatever
  * conversion still runs.  BQL held; waits for at most 64 MiB to be freed by each

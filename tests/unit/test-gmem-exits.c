@@ -12,7 +12,8 @@
  *  3. a kicked conversion is taken up again, as the same request, before KVM runs
  *  4. a reset lets KVM complete it first, without running the guest
  *  5. pre-faulting is bounded and stops at a kick
- *  6. faults: what resolves them, what happens to those that nothing resolves
+ *  6. faults: what resolves them, what happens to those that nothing resolves, and to
+ *     those of which KVM does not say where they were
  */
 
 #include "qemu/osdep.h"
@@ -55,7 +56,7 @@ static struct {
 
 static CPUState *cpu;
 static struct kvm_run *run;
-static const GmemKvmCaps caps = { .guest_memfd = true, .pre_fault = true };
+static GmemKvmCaps caps = { .guest_memfd = true, .pre_fault = true };
 
 /* ---- in place of engine, machine and KVM ---- */
 
@@ -404,6 +405,43 @@ static void test_fault_policy(void)
     g_assert_cmpuint(fake.stops + fake.shutdowns, ==, 2);
 }
 
+/* In place, KVM may fail without an exit; elsewhere that is the base's to report */
+static void test_fault_blind(void)
+{
+    int ret;
+
+    set_up();
+    run->exit_reason = KVM_EXIT_UNKNOWN;
+    g_assert_cmpint(gmem_kvm_run_result(run, -EFAULT), ==, -EFAULT);
+    g_assert_cmpuint(run->exit_reason, ==, KVM_EXIT_UNKNOWN);
+    caps.in_place = true;
+    g_assert_cmpint(gmem_kvm_run_result(run, -EINVAL), ==, -EINVAL);
+    g_assert_cmpuint(run->exit_reason, ==, KVM_EXIT_UNKNOWN);
+    fake.no_blocks = true;
+    g_assert_cmpint(gmem_kvm_run_result(run, -EFAULT), ==, -EFAULT);
+    g_assert_cmpuint(run->exit_reason, ==, KVM_EXIT_UNKNOWN);
+    fake.no_blocks = false;
+
+    g_assert_cmpint(gmem_kvm_run_result(run, -EFAULT), ==, -EFAULT);
+    g_assert_cmpuint(run->exit_reason, ==, KVM_EXIT_MEMORY_FAULT);
+    g_assert_true(gmem_kvm_handle_exit(cpu, run, &ret));
+    g_assert_cmpint(ret, ==, 0);
+    g_assert_cmpuint(fake.converts, ==, 0);
+
+    /* it waits longer each time, and the policy holds for it as well */
+    qatomic_set(&cpu->exit_request, true);
+    run->exit_reason = KVM_EXIT_UNKNOWN;
+    gmem_kvm_run_result(run, -EFAULT);
+    g_assert_true(gmem_kvm_handle_exit(cpu, run, &ret));
+    g_assert_cmpint(ret, ==, EXCP_INTERRUPT);
+    fake.on_fault = GMEM_ON_FAULT_PAUSE;
+    run->exit_reason = KVM_EXIT_UNKNOWN;
+    gmem_kvm_run_result(run, -EFAULT);
+    g_assert_true(gmem_kvm_handle_exit(cpu, run, &ret));
+    g_assert_cmpuint(fake.stops, ==, 1);
+    caps.in_place = false;
+}
+
 /* One that comes back though it is always resolved is slowed down */
 static void test_fault_repeated(void)
 {
@@ -458,6 +496,7 @@ int main(int argc, char **argv)
     g_test_add_func("/gmem/exits/fault/resolved", test_fault_resolved);
     g_test_add_func("/gmem/exits/fault/hopeless", test_fault_hopeless);
     g_test_add_func("/gmem/exits/fault/policy", test_fault_policy);
+    g_test_add_func("/gmem/exits/fault/blind", test_fault_blind);
     g_test_add_func("/gmem/exits/fault/repeated", test_fault_repeated);
     g_test_add_func("/gmem/exits/fault/kicked", test_fault_kicked);
     g_test_add_func("/gmem/exits/fault/no-blocks", test_no_blocks);

@@ -106,7 +106,8 @@ static GmemBlock *set_up(void)
 {
     GmemBlockConfig config = {
         .id = "ram", .mode = GMEM_BLOCK_MODE_SPLIT, .size = RAM_SIZE,
-        .initial = GMEM_PAGE_SHARED, .ops = gmem_kvm_provider(),
+        .initial = GMEM_PAGE_SHARED,
+        .ops = gmem_kvm_provider(GMEM_BLOCK_MODE_SPLIT),
     };
 
     ram = g_new0(RAMBlock, 1);
@@ -118,7 +119,7 @@ static GmemBlock *set_up(void)
                      ram->fd, 0);
     g_assert(ram->host != MAP_FAILED);
     memset(ram->host, FILL, FILLED);
-    config.opaque = gmem_kvm_block_new(ram);
+    config.opaque = gmem_kvm_block_new(ram, GMEM_BLOCK_MODE_SPLIT, &error_abort);
     ram->gmem = gmem_block_new(&config);
     return ram->gmem;
 }
