@@ -13,11 +13,20 @@
 #include "qapi/error.h"
 #include "qemu/error-report.h"
 #include "hw/boards.h"
+#include "system/gmem-kvm.h"
 #include "system/gmem-ram.h"
 #include "system/hostmem-gmem.h"
 #include "system/ramblock.h"
 #include "system/system.h"
 #include "hostmem-gmem-internal.h"
+
+/* Then every guest_memfd of this machine holds what is shared, too */
+static bool converts_in_place(void)
+{
+    const GmemKvmCaps *caps = gmem_kvm_caps();
+
+    return caps && caps->in_place;
+}
 
 void gmem_ram_config(MemoryRegion *mr, GmemBlockConfig *config)
 {
@@ -26,7 +35,8 @@ void gmem_ram_config(MemoryRegion *mr, GmemBlockConfig *config)
                                                      TYPE_MEMORY_BACKEND_GMEM);
 
     config->id = memory_region_name(mr);
-    config->mode = GMEM_BLOCK_MODE_SPLIT;
+    config->mode = converts_in_place() ? GMEM_BLOCK_MODE_IN_PLACE
+                                       : GMEM_BLOCK_MODE_SPLIT;
     config->size = memory_region_size(mr);
     config->initial = gmem_machine_initial(current_machine);
     if (gmem) {
@@ -77,12 +87,43 @@ static bool check_ordinary_machine(HostMemoryBackend *backend, Error **errp)
     return false;
 }
 
-/* mlockall() would allocate the shared side of every page at once */
+/* What a memfd or anonymous memory can be, and one guest_memfd in its place cannot */
+static bool check_replaced(HostMemoryBackend *backend, Error **errp)
+{
+    g_autofree char *id = gmem_backend_id(backend);
+    const char *what, *why;
+
+    if (!backend->guest_memfd || !converts_in_place() ||
+        !object_dynamic_cast(OBJECT(backend), TYPE_MEMORY_BACKEND_MEMFD)) {
+        return true;
+    }
+    if (object_property_get_bool(OBJECT(backend), "hugetlb", NULL)) {
+        what = "hugetlb=on";
+        why = "has 4 KiB pages only";
+    } else if (!backend->share) {
+        what = "share=off";
+        why = "can only be mapped shared";
+    } else {
+        return true;
+    }
+    error_setg(errp, "memory-backend-memfd '%s' cannot have %s: this kernel "
+               "converts in place, so all of the memory is one guest_memfd, "
+               "which %s", id, what, why);
+    error_append_hint(errp, "Leave %s out, or add guest-memfd=off for memory "
+                      "that stays shared.\n", what);
+    return false;
+}
+
+/*
+ * mlockall() would allocate the shared side of every page at once.  In place there are no
+ * sides: each page is locked once, while it is shared.
+ */
 static bool check_mem_lock(HostMemoryBackend *backend, Error **errp)
 {
     g_autofree char *id = gmem_backend_id(backend);
 
-    if (!backend->guest_memfd || mlock_state != MLOCK_ON) {
+    if (!backend->guest_memfd || mlock_state != MLOCK_ON ||
+        converts_in_place()) {
         return true;
     }
     error_setg(errp, "%s '%s' cannot be used with -overcommit mem-lock=on: it "
@@ -98,7 +139,7 @@ static void warn_policy(HostMemoryBackend *backend)
     g_autofree char *id = gmem_backend_id(backend);
 
     if (!backend->guest_memfd || backend->policy == HOST_MEM_POLICY_DEFAULT ||
-        backend->prealloc) {
+        backend->prealloc || converts_in_place()) {
         return;
     }
     warn_report("%s '%s': policy=%s governs shared pages only; private pages "
@@ -116,7 +157,7 @@ bool gmem_backend_check(HostMemoryBackend *backend, Error **errp)
         return check_ordinary_machine(backend, errp);
     }
     if (!check_private_machine(backend, errp) ||
-        !check_mem_lock(backend, errp)) {
+        !check_replaced(backend, errp) || !check_mem_lock(backend, errp)) {
         return false;
     }
     warn_policy(backend);

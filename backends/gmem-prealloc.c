@@ -6,11 +6,12 @@
  * The model.  Memory that starts shared is preallocated through its mapping, by
  * QEMU's own qemu_prealloc_mem().  Memory that starts private cannot be touched, so
  * its guest_memfd is told to allocate: the range is cut into chunks, and threads take
- * one chunk after the other.  A guest_memfd has no mapping to bind a NUMA policy
- * to; its pages follow the policy of the thread that allocates them.
+ * one chunk after the other.  In mode split a guest_memfd has no mapping to bind a NUMA
+ * policy to; its pages follow the policy of the thread that allocates them.
  *
  * A page on the wrong side would be held twice, so all of it must have its initial
- * state, and no vCPU may be about to change that.
+ * state, and no vCPU may be about to change that.  In mode in-place there are no sides: the
+ * guest_memfd is told to allocate, at any time, whatever is private just then.
  */
 
 #include "qemu/osdep.h"
@@ -105,7 +106,7 @@ static void report(GmemPrealloc *p)
                                      now + PREALLOC_REPORT) != due) {
         return;
     }
-    info_report("preallocating private memory of '%s': %" PRIu64 " of %" PRIu64
+    info_report("preallocating guest_memfd of '%s': %" PRIu64 " of %" PRIu64
                 " MiB", p->name, qatomic_read(&p->done) / MiB, p->size / MiB);
 }
 
@@ -149,7 +150,7 @@ static void run_threads(GmemPrealloc *p, int nr, ThreadContext *tc)
     }
 }
 
-static bool prealloc_private(RAMBlock *rb, size_t size, int max_threads,
+static bool prealloc_gmem(RAMBlock *rb, size_t size, int max_threads,
                              ThreadContext *tc, Error **errp)
 {
     uint64_t chunks = DIV_ROUND_UP(size, PREALLOC_CHUNK);
@@ -164,7 +165,7 @@ static bool prealloc_private(RAMBlock *rb, size_t size, int max_threads,
     run_threads(&p, MAX(1, MIN(max_threads, chunks)), tc);
     if (p.error) {
         error_setg_errno(errp, p.error, "cannot preallocate %zu bytes of "
-                         "private memory for '%s'", size, p.name);
+                         "guest_memfd for '%s'", size, p.name);
         return false;
     }
     return true;
@@ -200,14 +201,17 @@ bool gmem_prealloc_mem(int fd, char *area, size_t size, int max_threads,
     ram_addr_t offset;
     RAMBlock *rb = qemu_ram_block_from_host(area, false, &offset);
     GmemBlock *block = rb ? gmem_from_ramblock(rb) : NULL;
+    GmemBlockMode mode = block ? gmem_block_mode(block) : GMEM_BLOCK_MODE_NONE;
 
-    if (block && gmem_block_mode(block) != GMEM_BLOCK_MODE_NONE &&
-        !check_initial(block, rb, errp)) {
+    if (mode == GMEM_BLOCK_MODE_IN_PLACE) {
+        return prealloc_gmem(rb, size, max_threads, tc, errp);
+    }
+    if (mode == GMEM_BLOCK_MODE_SPLIT && !check_initial(block, rb, errp)) {
         return false;
     }
-    if (!block || rb->guest_memfd < 0 ||
+    if (mode == GMEM_BLOCK_MODE_NONE ||
         gmem_block_initial(block) == GMEM_PAGE_SHARED) {
         return qemu_prealloc_mem(fd, area, size, max_threads, tc, async, errp);
     }
-    return prealloc_private(rb, size, max_threads, tc, errp);
+    return prealloc_gmem(rb, size, max_threads, tc, errp);
 }

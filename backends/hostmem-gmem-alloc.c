@@ -3,9 +3,9 @@
  *
  * SPDX-License-Identifier: GPL-2.0-or-later
  *
- * The model.  Mode none: the guest_memfd itself is the RAMBlock's file.  Mode
- * split: the RAMBlock's file is a memfd for the shared pages, and RAM_GUEST_MEMFD has
- * the guest_memfd for the private ones made beside it.
+ * The model.  Modes none and in-place: the guest_memfd itself is the RAMBlock's
+ * file.  Mode split: the RAMBlock's file is a memfd for the shared pages, and
+ * RAM_GUEST_MEMFD has the guest_memfd for the private ones made beside it.
  */
 
 #include "qemu/osdep.h"
@@ -30,6 +30,19 @@ GmemPageState gmem_backend_initial(const HostMemoryBackendGmem *gmem)
     }
 }
 
+/* What an explicit conversion= asks for */
+static GmemBlockMode asked_mode(const HostMemoryBackendGmem *gmem)
+{
+    switch (gmem->conversion) {
+    case GMEM_CONVERSION_IN_PLACE:
+        return GMEM_BLOCK_MODE_IN_PLACE;
+    case GMEM_CONVERSION_SPLIT:
+        return GMEM_BLOCK_MODE_SPLIT;
+    default:
+        return GMEM_BLOCK_MODE_NONE;
+    }
+}
+
 /* conversion=auto resolved; an explicit mode must be one the kernel offers */
 static bool choose_mode(HostMemoryBackendGmem *gmem, Error **errp)
 {
@@ -41,8 +54,7 @@ static bool choose_mode(HostMemoryBackendGmem *gmem, Error **errp)
     if (gmem->conversion == GMEM_CONVERSION_AUTO) {
         ok = gmem_kvm_choose_mode(vm_private, &gmem->mode, errp);
     } else {
-        gmem->mode = gmem->conversion == GMEM_CONVERSION_SPLIT ?
-                     GMEM_BLOCK_MODE_SPLIT : GMEM_BLOCK_MODE_NONE;
+        gmem->mode = asked_mode(gmem);
         ok = gmem_kvm_mode_supported(gmem->mode, vm_private, errp);
     }
     if (!ok) {
@@ -60,6 +72,9 @@ static int create_fd(HostMemoryBackendGmem *gmem, Error **errp)
     if (gmem->mode == GMEM_BLOCK_MODE_NONE) {
         return gmem_kvm_create_shared(size, errp);
     }
+    if (gmem->mode == GMEM_BLOCK_MODE_IN_PLACE) {
+        return gmem_kvm_create_in_place(size, gmem_backend_initial(gmem), errp);
+    }
     return qemu_memfd_create(TYPE_MEMORY_BACKEND_GMEM, size,
                              gmem->shared_hugetlb, gmem->shared_hugetlbsize,
                              F_SEAL_GROW | F_SEAL_SHRINK | F_SEAL_SEAL, errp);
@@ -73,7 +88,7 @@ static uint32_t ram_flags(HostMemoryBackendGmem *gmem)
     if (!MEMORY_BACKEND(gmem)->reserve || gmem->shared_hugetlb) {
         flags |= RAM_NORESERVE;
     }
-    if (gmem->mode == GMEM_BLOCK_MODE_SPLIT) {
+    if (gmem->mode != GMEM_BLOCK_MODE_NONE) {
         flags |= RAM_GUEST_MEMFD;
     }
     return flags;

@@ -77,19 +77,6 @@ static bool check_page_size(HostMemoryBackendGmem *gmem, const char *id,
     return false;
 }
 
-static bool check_in_place(HostMemoryBackendGmem *gmem, const char *id,
-                           Error **errp)
-{
-    if (gmem->conversion != GMEM_CONVERSION_IN_PLACE) {
-        return true;
-    }
-    error_setg(errp, "memory-backend-gmem '%s' cannot have "
-               "conversion=in-place: it needs KVM_SET_MEMORY_ATTRIBUTES2 of "
-               "Linux 7.4, which this version does not use yet", id);
-    error_append_hint(errp, "Use conversion=auto.\n");
-    return false;
-}
-
 static bool check_guest_memfd(HostMemoryBackend *backend, const char *id,
                               Error **errp)
 {
@@ -143,7 +130,6 @@ bool gmem_backend_check_options(HostMemoryBackend *backend, Error **errp)
            check_page_size(gmem, id, errp) &&
            check_hugetlbsize(gmem, id, errp) &&
            check_shared_limit(gmem, id, errp) &&
-           check_in_place(gmem, id, errp) &&
            check_guest_memfd(backend, id, errp) &&
            check_kvm(id, errp);
 }
@@ -168,6 +154,19 @@ static bool check_none(HostMemoryBackendGmem *gmem, const char *id,
                id, what);
     error_append_hint(errp, "Leave %s out, or use a machine with private "
                       "memory, for example -machine q35-swp.\n", what);
+    return false;
+}
+
+static bool check_in_place(HostMemoryBackendGmem *gmem, const char *id,
+                           Error **errp)
+{
+    if (!gmem->shared_hugetlb) {
+        return true;
+    }
+    error_setg(errp, "memory-backend-gmem '%s' cannot have shared-hugetlb=on: "
+               "with conversion=in-place shared pages lie in the guest_memfd, "
+               "which has 4 KiB pages only", id);
+    error_append_hint(errp, "Leave shared-hugetlb out.\n");
     return false;
 }
 
@@ -208,6 +207,10 @@ bool gmem_backend_check_mode(HostMemoryBackendGmem *gmem, Error **errp)
 
     if (gmem->mode == GMEM_BLOCK_MODE_NONE) {
         return check_none(gmem, id, errp);
+    }
+    if (gmem->mode == GMEM_BLOCK_MODE_IN_PLACE &&
+        !check_in_place(gmem, id, errp)) {
+        return false;
     }
     return check_initial(gmem, id, errp) &&
            check_limit_fits(gmem, id, errp);

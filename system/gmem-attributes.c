@@ -73,6 +73,10 @@ static GmemBlock *make_convertible(RAMBlock *rb)
         error_report_err(err);
         return NULL;
     }
+    if (config.mode == GMEM_BLOCK_MODE_IN_PLACE && rb->fd < 0) {
+        /* It was anonymous memory; where this fails it looks so still */
+        rb->fd = qemu_dup(rb->guest_memfd);
+    }
     return make_block(rb, &config);
 }
 
@@ -81,8 +85,6 @@ RamBlockAttributes *ram_block_attributes_create(RAMBlock *rb)
     RamBlockAttributes *attr =
         RAM_BLOCK_ATTRIBUTES(object_new(TYPE_RAM_BLOCK_ATTRIBUTES));
 
-    /* The kernel makes it without; a child process must not keep the VM's memory */
-    qemu_set_cloexec(rb->guest_memfd);
     attr->ram_block = rb;
     if (memory_region_set_ram_discard_manager(rb->mr,
                                               RAM_DISCARD_MANAGER(attr))) {

@@ -5,6 +5,7 @@
  *
  * The model is in system/gmem-touch-hooks.h.  In split mode a touch of a private page
  * would find the shared side: zeros, in host memory that the conversion has just freed.
+ * In place it would be a SIGBUS.
  */
 
 #include "qemu/osdep.h"
@@ -53,7 +54,8 @@ GmemBlock *gmem_touch_block(const MemoryRegion *mr)
     if (!block || gmem_block_mode(block) == GMEM_BLOCK_MODE_NONE) {
         return NULL;
     }
-    if (gmem_block_initial(block) == GMEM_PAGE_PRIVATE &&
+    if (gmem_block_mode(block) == GMEM_BLOCK_MODE_SPLIT &&
+        gmem_block_initial(block) == GMEM_PAGE_PRIVATE &&
         !qatomic_read(&vm_has_run)) {
         return NULL;
     }

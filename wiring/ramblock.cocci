@@ -1,17 +1,31 @@
 // SPDX-License-Identifier: GPL-2.0-or-later
 //
-// A RAMBlock and its gmem block have one life: the engine learns its name, lets
-// go of the RAM before it is freed, and drops the block when it is reclaimed.
+// A RAMBlock and its gmem block have one life: the engine decides how its memory and its
+// guest_memfd are one or two, learns its name, lets go of the RAM before it is freed, and
+// drops the block when it is reclaimed.
 // Also, two ways out of ram_block_add() with an error keep the RAM list locked,
 // so that the next RAMBlock hangs QEMU; a refused backend must not do that.
 //
 // Engines: gmem
 // Include: system/physmem.c system/gmem-ram.h
+// Hook: create system/physmem.c 1
 // Hook: named system/physmem.c 1
 // Hook: detach system/physmem.c 1
 // Hook: reclaim system/physmem.c 1
 // Hook: unlock_no_kvm system/physmem.c 1
 // Hook: unlock_no_discard system/physmem.c 1
+
+@create@
+position p;
+expression rb;
+@@
+ram_block_add(...)
+{
+<...
+-    rb->guest_memfd = kvm_create_guest_memfd@p(...);
++    rb->guest_memfd = gmem_ram_create_guest_memfd(rb, errp);
+...>
+}
 
 @named@
 position p;

@@ -4,7 +4,8 @@
  * SPDX-License-Identifier: GPL-2.0-or-later
  *
  * The model.  A RAMBlock with guest_memfd owns one reference to a GmemBlock,
- * from its creation until it is reclaimed.  When QEMU frees the RAMBlock, the
+ * from its creation until it is reclaimed.  In modes none and in-place the
+ * guest_memfd is the RAM itself, in mode split it lies beside it.  When QEMU frees the RAMBlock, the
  * block is retired and detached at once; conversions that are still running
  * keep the GmemBlock, but can no longer reach the RAM.
  */
@@ -28,6 +29,18 @@ GmemBlock *gmem_register_none(RAMBlock *rb);
 
 /* Does this VM have a block of the engine at all?  Any thread */
 bool gmem_ram_in_use(void);
+
+/*
+ * A guest_memfd for @rb, which has its host memory already (system/gmem-ram.c).  In mode
+ * in-place it takes the place of that memory.  Returns the file descriptor, or -1 with
+ * @errp set.  BQL and the lock of the RAM list held.
+ */
+int gmem_ram_create_guest_memfd(RAMBlock *rb, Error **errp);
+/*
+ * The file that an IOMMU may map @rb by, or -1: of guest_memfd the kernel maps addresses
+ * only.  Any thread that keeps @rb
+ */
+int gmem_ram_iommu_fd(RAMBlock *rb);
 
 /* Hooks of system/physmem.c.  BQL held; @rb may be NULL or have no block */
 void gmem_ram_block_named(RAMBlock *rb);

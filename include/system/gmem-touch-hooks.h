@@ -10,8 +10,8 @@
  * caller sees a failed bus access, and the observer hears of it.  A pointer outlives any
  * section: it is only refused when its pages are not shared at that moment.
  *
- * Blocks that start shared are guarded always.  Blocks that start private (SEV-SNP,
- * TDX) are guarded once the VM has run: until then firmware and loaders rightly
+ * Blocks are guarded always, but for those of mode split that start private (SEV-SNP,
+ * TDX): they are guarded once the VM has run, for until then firmware and loaders rightly
  * write the shared side, from where the launch takes it.
  *
  * All of these may be called from any thread, within an RCU read-side section

@@ -5,8 +5,9 @@
  *
  * The model.  A machine *has private memory* when its guest can hide pages from
  * the host: SNP, TDX and sw-protected guests.  On such a machine every RAM
- * backend is gmem: memory-backend-gmem in mode split, and memory-backend-ram
- * and -memfd, which get a guest_memfd beside their own memory.  On any other
+ * backend is gmem: memory-backend-gmem, and memory-backend-ram and -memfd, which
+ * get a guest_memfd beside their own memory (mode split) or in its place (mode
+ * in-place, where the kernel offers it).  On any other
  * machine memory-backend-gmem is one all-shared guest_memfd (mode none), which
  * the rest of QEMU sees as RAM from a file descriptor.
  *
@@ -31,12 +32,12 @@
  * options are parsed, so before any memory backend exists.  Any thread.
  */
 bool gmem_machine_has_private_memory(const MachineState *machine);
-/* The state that RAM of @machine starts in, unless its backend says otherwise */
 /*
  * Is the guest launched from an image that becomes private before it runs (SNP, TDX)?
  * Firmware is gmem then as well.  Known as early.
  */
 bool gmem_machine_is_launched(const MachineState *machine);
+/* The state that RAM of @machine starts in, unless its backend says otherwise */
 GmemPageState gmem_machine_initial(const MachineState *machine);
 /* What to do when a memory fault of the guest cannot be resolved; any thread */
 GmemOnFault gmem_machine_on_fault(const MachineState *machine);

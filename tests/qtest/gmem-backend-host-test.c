@@ -35,7 +35,12 @@ static const GmemRefusal refusals[] = {
     { "a node that is not there", GMEM ", 'policy': 'bind',"
       " 'host-nodes': [127]", "cannot bind memory to host NUMA nodes" },
     { "split", GMEM ", 'conversion': 'split'",
-      "memory-backend-gmem 'm0' cannot have conversion=split: " },
+      "memory-backend-gmem 'm0' cannot have conversion=split: conversion=split "
+      "is for machines with private memory, and this machine has none" },
+    { "in-place", GMEM ", 'conversion': 'in-place'",
+      "memory-backend-gmem 'm0' cannot have conversion=in-place: "
+      "conversion=in-place is for machines with private memory, and this "
+      "machine has none" },
     { "private", GMEM ", 'initial': 'private'",
       "memory-backend-gmem 'm0' cannot have initial=private" NONE_REASON },
     { "shared-limit", GMEM ", 'shared-limit': 4096",

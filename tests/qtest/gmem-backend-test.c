@@ -47,9 +47,6 @@ static const GmemRefusal option_refusals[] = {
       "cannot have shared-limit=4097: it must be a multiple of 4 KiB" },
     { "timeout 0", GMEM ", 'conversion-timeout': 0",
       "conversion-timeout of memory-backend-gmem must be at least 1 ms" },
-    { "in-place", GMEM ", 'conversion': 'in-place'",
-      "cannot have conversion=in-place: it needs "
-      "KVM_SET_MEMORY_ATTRIBUTES2 of Linux 7.4" },
     { "prealloc without reserve", GMEM ", 'prealloc': true, 'reserve': false",
       "'prealloc=on' and 'reserve=off' are incompatible" },
 };
@@ -60,6 +57,7 @@ static const GmemRefusal kvm_refusals[] = {
       "virtual machine" },
     { "split", GMEM ", 'conversion': 'split', 'initial': 'private'",
       "'m0' needs KVM" },
+    { "in-place", GMEM ", 'conversion': 'in-place'", "'m0' needs KVM" },
     { "page-size=4K", GMEM ", 'page-size': 4096", "'m0' needs KVM" },
 };
 

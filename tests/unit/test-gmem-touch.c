@@ -174,9 +174,21 @@ static void test_copy(void)
     teardown();
 }
 
+/* In place nobody may touch what is private, before the VM runs either: a SIGBUS */
+static void check_launch_in_place(void)
+{
+    setup(GMEM_PAGE_PRIVATE, GMEM_BLOCK_MODE_IN_PLACE);
+    g_assert_false(write_at(0, PAGE));
+    g_assert_true(all(ram, SIZE, 'r'));
+    g_assert_cmpint(convert(0, 1, GMEM_PAGE_SHARED), ==, 0);
+    g_assert_true(write_at(0, PAGE));
+    teardown();
+}
+
 /* Runs last: the VM cannot be unstarted */
 static void test_launch(void)
 {
+    check_launch_in_place();
     setup(GMEM_PAGE_PRIVATE, GMEM_BLOCK_MODE_SPLIT);
     g_assert_true(write_at(0, SIZE));
     on_start(NULL, false, RUN_STATE_PAUSED);
