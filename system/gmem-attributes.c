@@ -19,6 +19,7 @@
 #include "qemu/module.h"
 #include "system/gmem-kvm.h"
 #include "system/gmem-ram.h"
+#include "system/gmem-sigbus.h"
 #include "system/gmem-touch-hooks.h"
 #include "system/hostmem-gmem.h"
 #include "system/memory.h"
@@ -59,31 +60,55 @@ GmemBlock *gmem_register_none(RAMBlock *rb)
     return block;
 }
 
-/* The engine's block of @rb; NULL where the provider cannot have what it needs */
-static GmemBlock *make_convertible(RAMBlock *rb)
+static void forget_block(RAMBlock *rb)
 {
-    GmemBlockConfig config = { };
-    Error *err = NULL;
-
-    gmem_ram_config(rb->mr, &config);
-    config.ops = gmem_kvm_provider(config.mode);
-    config.opaque = gmem_kvm_block_new(rb, config.mode, &err);
-    if (!config.opaque) {
-        /* The caller tells the user that it failed, and nothing more */
-        error_report_err(err);
-        return NULL;
+    if (gmem_block_mode(rb->gmem) == GMEM_BLOCK_MODE_IN_PLACE) {
+        gmem_sigbus_remove(rb->gmem);
     }
-    if (config.mode == GMEM_BLOCK_MODE_IN_PLACE && rb->fd < 0) {
+    gmem_block_unref(g_steal_pointer(&rb->gmem));
+    qatomic_dec(&blocks_in_use);
+}
+
+/* What a block in mode in-place needs beyond the others.  False with @errp set */
+static bool complete_in_place(RAMBlock *rb, Error **errp)
+{
+    if (!gmem_sigbus_watch(rb, errp)) {
+        return false;
+    }
+    if (rb->fd < 0) {
         /* It was anonymous memory; where this fails it looks so still */
         rb->fd = qemu_dup(rb->guest_memfd);
     }
-    return make_block(rb, &config);
+    return true;
+}
+
+/* The engine's block of @rb.  False with @errp set, and no block */
+static bool make_convertible(RAMBlock *rb, Error **errp)
+{
+    GmemBlockConfig config = { };
+
+    gmem_ram_config(rb->mr, &config);
+    config.ops = gmem_kvm_provider(config.mode);
+    config.opaque = gmem_kvm_block_new(rb, config.mode, errp);
+    if (!config.opaque) {
+        return false;
+    }
+    make_block(rb, &config);
+    if (config.mode == GMEM_BLOCK_MODE_IN_PLACE &&
+        !complete_in_place(rb, errp)) {
+        gmem_block_retire(rb->gmem);
+        gmem_kvm_block_detach(rb->gmem);
+        forget_block(rb);
+        return false;
+    }
+    return true;
 }
 
 RamBlockAttributes *ram_block_attributes_create(RAMBlock *rb)
 {
     RamBlockAttributes *attr =
         RAM_BLOCK_ATTRIBUTES(object_new(TYPE_RAM_BLOCK_ATTRIBUTES));
+    Error *err = NULL;
 
     attr->ram_block = rb;
     if (memory_region_set_ram_discard_manager(rb->mr,
@@ -91,7 +116,9 @@ RamBlockAttributes *ram_block_attributes_create(RAMBlock *rb)
         object_unref(OBJECT(attr));
         return NULL;
     }
-    if (!make_convertible(rb)) {
+    if (!make_convertible(rb, &err)) {
+        /* The caller tells the user that it failed, and nothing more */
+        error_report_err(err);
         memory_region_set_ram_discard_manager(rb->mr, NULL);
         object_unref(OBJECT(attr));
         return NULL;
@@ -142,8 +169,7 @@ void gmem_ram_block_reclaim(RAMBlock *rb)
         if (gmem_block_mode(rb->gmem) != GMEM_BLOCK_MODE_NONE) {
             gmem_touch_disarm();
         }
-        gmem_block_unref(g_steal_pointer(&rb->gmem));
-        qatomic_dec(&blocks_in_use);
+        forget_block(rb);
     }
 }
 

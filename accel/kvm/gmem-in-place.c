@@ -13,13 +13,14 @@
  */
 
 #include "qemu/osdep.h"
+#include "system/gmem-sigbus.h"
 #include "gmem-slots.h"
 #include "gmem-uapi.h"
 #include "gmem/trace.h"
 
-/* GmemProviderOps.set_state: the kernel does all of it, or none */
-static int in_place_set_state(GmemBlock *block, uint64_t offset, uint64_t size,
-                              GmemPageState to, uint64_t *busy)
+/* All of the range in the kernel, or none of it.  0 or -errno */
+static int set_attributes(GmemBlock *block, uint64_t offset, uint64_t size,
+                          GmemPageState to, uint64_t *busy)
 {
     GmemKvmBlock *kb = gmem_block_opaque(block);
     GmemKvmAttributes args = {
@@ -37,6 +38,39 @@ static int in_place_set_state(GmemBlock *block, uint64_t offset, uint64_t size,
     }
     /* "Half done" is for the engine to hear from us only, and no kernel says it */
     return ret == -ENOTRECOVERABLE ? -EIO : ret;
+}
+
+/* The kernel has made the range shared: put back what of it the map calls private still */
+static int take_back(GmemBlock *block, uint64_t offset, uint64_t size)
+{
+    uint64_t next, busy, end = offset + size;
+    GmemPageState state;
+    int ret = 0;
+
+    for (; offset < end && !ret; offset = next) {
+        next = gmem_block_run(block, offset, end, &state);
+        if (state == GMEM_PAGE_PRIVATE) {
+            ret = set_attributes(block, offset, next - offset, state, &busy);
+        }
+    }
+    return ret;
+}
+
+/* GmemProviderOps.set_state.  What becomes shared is there for QEMU before the map says so */
+static int in_place_set_state(GmemBlock *block, uint64_t offset, uint64_t size,
+                              GmemPageState to, uint64_t *busy)
+{
+    GmemKvmBlock *kb = gmem_block_opaque(block);
+    int ret = set_attributes(block, offset, size, to, busy);
+
+    if (ret || to == GMEM_PAGE_PRIVATE) {
+        return ret;
+    }
+    ret = gmem_sigbus_restore(kb->host + offset, size);
+    if (ret && take_back(block, offset, size)) {
+        return -ENOTRECOVERABLE;
+    }
+    return ret;
 }
 
 static const GmemProviderOps kvm_in_place_ops = {

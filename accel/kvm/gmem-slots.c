@@ -159,6 +159,7 @@ void *gmem_kvm_block_new(RAMBlock *rb, GmemBlockMode mode, Error **errp)
     g_rw_lock_init(&kb->rb_lock);
     kb->rb = rb;
     kb->fd = fd;
+    kb->host = rb->host;
     return kb;
 }
 

@@ -31,7 +31,9 @@ typedef struct GmemKvmBlock {
      */
     GRWLock rb_lock;
     RAMBlock *rb;               /* atomic; NULL once the RAM is going */
-    int fd;                     /* in place: the guest_memfd, else -1; constant */
+    /* constant; in place: the guest_memfd, and where it is mapped until the RAM goes */
+    int fd;
+    const uint8_t *host;
 } GmemKvmBlock;
 
 extern const GmemProviderOps gmem_kvm_split_ops;

@@ -14,6 +14,8 @@
  *  5. slots come and go without a call, keep the state, and each page is bound once
  *  6. a conversion outlives the RAM, and no file stays open
  *  7. a block goes back to its initial state
+ *  8. QEMU's mapping of what becomes shared is put right before the map says so; where
+ *     that fails, what was private is private again and what was shared stays shared
  */
 
 #include "qemu/osdep.h"
@@ -24,6 +26,7 @@
 #include "qemu/units.h"
 #include "system/accel-blocker.h"
 #include "system/gmem-ram.h"
+#include "system/gmem-sigbus.h"
 #include "system/kvm.h"
 #include "system/kvm_int.h"
 #include "system/memory.h"
@@ -71,6 +74,23 @@ int kvm_vm_ioctl(KVMState *s, unsigned long type, ...)
 int fallocate(int fd, int mode, off_t offset, off_t size)
 {
     g_assert_not_reached();
+}
+
+static struct {
+    unsigned int calls;
+    uint64_t offset, size;
+    int error;
+} restore;
+
+int gmem_sigbus_restore(const void *host, size_t size)
+{
+    restore.calls++;
+    restore.offset = (const uint8_t *)host - ram->host;
+    restore.size = size;
+    /* not yet: who sees the page shared must find it there */
+    g_assert_false(gmem_block_range_is(ram->gmem, restore.offset, size,
+                                       GMEM_PAGE_SHARED));
+    return -restore.error;
 }
 
 /* ---- the kernel ---- */
@@ -158,6 +178,7 @@ static GmemBlock *set_up(GmemPageState initial)
     struct stat st;
 
     memset(&kernel, 0, sizeof(kernel));
+    memset(&restore, 0, sizeof(restore));
     ram = g_new0(RAMBlock, 1);
     ram->fd = qemu_memfd_create("gmem", RAM_SIZE, false, 0, 0, &error_abort);
     ram->guest_memfd = qemu_dup(ram->fd);
@@ -427,6 +448,62 @@ static void test_restore(gconstpointer opaque)
     tear_down(block);
 }
 
+/* Pages 10 to 29 but 15 are private and shall be shared */
+static GmemBlock *set_up_mixed(void)
+{
+    GmemBlock *block = set_up(GMEM_PAGE_SHARED);
+
+    g_assert_cmpint(convert(block, 10, 20, GMEM_PAGE_PRIVATE), ==, 0);
+    g_assert_cmpuint(restore.calls, ==, 0);
+    g_assert_cmpint(convert(block, 15, 1, GMEM_PAGE_SHARED), ==, 0);
+    g_assert_cmpuint(restore.calls, ==, 1);
+    g_assert_cmpuint(restore.offset, ==, 15 * PAGE);
+    g_assert_cmpuint(restore.size, ==, PAGE);
+    return block;
+}
+
+static void test_mapping(void)
+{
+    GmemBlock *block = set_up_mixed();
+
+    g_assert_cmpint(convert(block, 0, 25, GMEM_PAGE_SHARED), ==, 0);
+    g_assert_cmpuint(restore.offset, ==, 10 * PAGE);
+    g_assert_cmpuint(restore.size, ==, 15 * PAGE);
+    check_same(block);
+    tear_down(block);
+
+    block = set_up_mixed();
+    restore.error = ENOMEM;
+    kernel.calls = 0;
+    g_assert_cmpint(convert(block, 0, 25, GMEM_PAGE_SHARED), ==, -EIO);
+    /* to shared, and both private runs back */
+    g_assert_cmpuint(kernel.calls, ==, 3);
+    g_assert_cmpuint(bitmap_count_one(kernel.private, PAGES), ==, 19);
+    check_same(block);
+    restore.error = 0;
+    g_assert_cmpint(convert(block, 0, PAGES, GMEM_PAGE_SHARED), ==, 0);
+    check_same(block);
+    tear_down(block);
+}
+
+/* Nobody knows what the kernel has: the block is broken, and nothing of it exposed */
+static void test_mapping_lost(void)
+{
+    GmemBlock *block = set_up_mixed();
+
+    restore.error = ENOMEM;
+    kernel.error = ENOMEM;
+    kernel.errors = UINT_MAX;
+    kernel.only_private = true;
+    g_assert_cmpint(convert(block, 12, 2, GMEM_PAGE_SHARED), ==, -EIO);
+    g_assert_true(gmem_block_is_broken(block));
+    g_assert_false(gmem_block_range_is(block, 12 * PAGE, PAGE,
+                                       GMEM_PAGE_SHARED));
+    g_assert_false(gmem_block_range_is(block, 12 * PAGE, PAGE,
+                                       GMEM_PAGE_PRIVATE));
+    tear_down(block);
+}
+
 int main(int argc, char **argv)
 {
     gconstpointer private = GINT_TO_POINTER(GMEM_PAGE_PRIVATE);
@@ -444,5 +521,7 @@ int main(int argc, char **argv)
     g_test_add_data_func("/gmem/in-place/restore/private", private,
                          test_restore);
     g_test_add_data_func("/gmem/in-place/restore/shared", shared, test_restore);
+    g_test_add_func("/gmem/in-place/mapping", test_mapping);
+    g_test_add_func("/gmem/in-place/mapping-lost", test_mapping_lost);
     return g_test_run();
 }

@@ -23,6 +23,7 @@
 #include "qemu/units.h"
 #include "system/accel-blocker.h"
 #include "system/gmem-ram.h"
+#include "system/gmem-sigbus.h"
 #include "system/kvm.h"
 #include "system/kvm_int.h"
 #include "system/memory.h"
@@ -56,6 +57,12 @@ void accel_ioctl_end(void)
 bool qemu_ram_is_shared(RAMBlock *rb)
 {
     return true;
+}
+
+/* Only what lies in one guest_memfd can be touched while it is private */
+int gmem_sigbus_restore(const void *host, size_t size)
+{
+    g_assert_not_reached();
 }
 
 GmemBlock *gmem_from_ramblock(const RAMBlock *rb)
