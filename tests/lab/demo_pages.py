@@ -4,8 +4,10 @@
 
 usage (in the lab): demo_pages.py GUEST.elf
 
-Writes $LAB_OUT/samples.jsonl for scripts/plot-map. Fails when guest and host
-do not agree in the end on every page's state.
+Converts in place where the lab's kernel does, else in split mode. Writes
+$LAB_OUT/samples.jsonl for scripts/plot-map. Fails when guest and host do not agree
+in the end on every page's state, or, in place, when what the guest wrote into
+private pages is not there once they are shared, or memory was held twice.
 """
 import json
 import os
@@ -13,15 +15,20 @@ import re
 import sys
 import time
 
-from lablib import Cgroup, Vm
+from lablib import Cgroup, Vm, in_place
 
 GIB = 1 << 30
 GUEST_BYTES = 2 * GIB
 PATIENCE = 900
+MODE = 'in-place' if in_place() else 'split'
 ARGS = ['-accel', 'kvm', '-smp', '2', '-m', '2G', '-machine', 'pc-q35-swp,memory-backend=ram0',
-        '-object', 'memory-backend-gmem,id=ram0,size=2G,conversion-timeout=30000']
+        '-object', f'memory-backend-gmem,id=ram0,size=2G,conversion={MODE},'
+        'conversion-timeout=30000']
 BASE, SIZE, UNIT = GIB // 2, GIB, 2 << 20
-WORDS = 'test=pattern content=split step=1 marks=8 base=512M size=1G'
+WORDS = (f"test=pattern content={'inplace' if in_place() else 'split'} step=1 marks=8 "
+         'base=512M size=1G')
+# The host's memory for the guest, in bytes per byte of the guest: never more than this
+CEILING = 1.005
 
 
 def full_map(qmp, block):
@@ -40,6 +47,7 @@ class Watch:
     def __init__(self, vm, group, path):
         self.vm, self.group = vm, group
         self.before = None
+        self.most = 0
         self.start = time.monotonic()
         self.file = open(path, 'w', encoding='utf-8')
 
@@ -48,6 +56,7 @@ class Watch:
         held = self.group.guest_bytes()
         if self.before is None:
             self.before = held
+        self.most = max(self.most, held)
         sample = {'t': round(time.monotonic() - self.start, 2), 'mark': mark,
                   'held': held - self.before,
                   'blocks': [{'id': b['id'], 'size': b['size'],
@@ -92,6 +101,8 @@ def follow(vm, watch):
         elif name == 'pattern/checkerboard 8/8':
             watch.show('during')
             check_checkerboard(sample['blocks'])
+        elif name in ('pattern/fill 8/8', 'pattern/empty 8/8'):
+            read_from_outside(vm, name)
         vm.serial.write('.')
 
 
@@ -104,6 +115,28 @@ def check_checkerboard(blocks):
                  f'the guest drew {len(drawn)}, from {drawn[:3]}')
     print(f'  guest drew {len(drawn)} private ranges; the host has the same {len(found)}',
           flush=True)
+
+
+def read_from_outside(vm, name):
+    """What the host sees of a page that the guest has filled while it was private."""
+    answer = vm.qmp.hmp(f'xp /2gx {BASE:#x}').strip()
+    print(f'  (qemu) xp /2gx {BASE:#x}\n     ' + answer.replace('\n', '\n     '), flush=True)
+    if name == 'pattern/fill 8/8':
+        if 'private' not in answer:
+            sys.exit('demo: the host could read a private page')
+    elif in_place():
+        words = [int(word, 16) for word in answer.partition(':')[2].split()]
+        if not any(words):
+            sys.exit('demo: the content of the page did not survive')
+        print('     That is what the guest wrote while the page was private.')
+
+
+def judge_memory(watch):
+    """One byte for each byte of the guest, whatever it converts."""
+    ratio = watch.most / GUEST_BYTES
+    print(f'  The host held at most {ratio:.3f} bytes per byte of the guest.')
+    if in_place() and ratio > CEILING:
+        sys.exit(f'demo: more than {CEILING}')
 
 
 def guest_states(text):
@@ -143,9 +176,12 @@ def main():
         if not end or end[2] != '0' or end[3] != '0':
             sys.exit('demo: the guest found something wrong\n' + vm.report())
         print(f'  guest says: {end[1]} checks passed, of every page it converted')
+        if in_place():
+            print('  It filled a page of each 2 MiB before it converted them; all were kept.')
         if vm.alive():
             compare(vm, watch)
             watch.show('after')
+        judge_memory(watch)
 
 
 if __name__ == '__main__':
