@@ -167,15 +167,17 @@ static bool kvm_gmem_folio_is_idle(struct folio *folio)
 /*
  * A fault that got the folio before the invalidate_lock was taken maps it while it
  * holds the folio's lock.  With that lock, whatever is mapped now can be unmapped
- * for good.
+ * for good.  If it was mlocked, it is now in an LRU cache once more.
  */
-static void kvm_gmem_unmap_folio(struct folio *folio)
+static void kvm_gmem_unmap_folio(struct kvm_gmem_conversion *c,
+				 struct folio *folio)
 {
 	if (!folio_mapped(folio) || !folio_trylock(folio))
 		return;
 
 	unmap_mapping_pages(folio->mapping, folio->index, folio_nr_pages(folio),
-			    false);
+			    true);
+	c->drained = LRU_CACHE_NOT_DRAINED;
 	folio_unlock(folio);
 }
 
@@ -196,7 +198,7 @@ static bool kvm_gmem_wait_idle(struct kvm_gmem_conversion *c, struct folio *foli
 			return false;
 
 		kvm_gmem_begin_change(c);
-		kvm_gmem_unmap_folio(folio);
+		kvm_gmem_unmap_folio(c, folio);
 		lru_cache_drain_for_folio(folio, 1, &c->drained);
 		if (tries)
 			usleep_range(KVM_GMEM_IDLE_PAUSE, 2 * KVM_GMEM_IDLE_PAUSE);
@@ -267,11 +269,14 @@ static int kvm_gmem_walk(struct kvm_gmem_conversion *c,
 	return r;
 }
 
-/* Gets the host off the range, or fails. */
+/*
+ * Gets the host off the range, or fails.  With even_cows the markers go too that a
+ * memory error has left in page tables; there is nothing private to a process here.
+ */
 static int kvm_gmem_clear_out(struct kvm_gmem_conversion *c)
 {
 	unmap_mapping_pages(c->inode->i_mapping, c->start, c->end - c->start,
-			    false);
+			    true);
 
 	return kvm_gmem_walk(c, kvm_gmem_test_batch, true);
 }

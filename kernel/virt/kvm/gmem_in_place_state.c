@@ -8,7 +8,9 @@
  * value entry one with all of them set, anything else a pointer to its bits.  So
  * an untouched file costs nothing, a file converted as a whole a word per 16 MiB,
  * and no pattern that a guest may choose more than a bit per page, which the
- * VM's memory cgroup pays.
+ * VM's memory cgroup pays.  (A word per 16 MiB is much for a file of exbibytes, which
+ * takes no more than a number to create.  So the map is limited to as many chunks
+ * as the host has pages, that is, to files 4096 times as large as its memory.)
  *
  * Writers hold the mapping's invalidate_lock exclusively.  They first prepare the
  * map, which allocates and may fail but changes no page, and then change it,
@@ -188,6 +190,9 @@ static int kvm_gmem_state_prepare(struct inode *inode, pgoff_t start,
 	bool set = private != kvm_gmem_starts_private(inode);
 	unsigned long chunk;
 	int r;
+
+	if (set && (end - start) / KVM_GMEM_CHUNK_PAGES > totalram_pages())
+		return -ENOMEM;
 
 	for (chunk = start / KVM_GMEM_CHUNK_PAGES;
 	     chunk <= (end - 1) / KVM_GMEM_CHUNK_PAGES; chunk++) {
