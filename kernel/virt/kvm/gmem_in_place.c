@@ -32,11 +32,10 @@
 
 #ifdef CONFIG_KVM_GENERIC_MEMORY_ATTRIBUTES
 bool kvm_gmem_in_place __ro_after_init;
+EXPORT_SYMBOL_FOR_KVM_INTERNAL(kvm_gmem_in_place);
 module_param_named(gmem_in_place_conversion, kvm_gmem_in_place, bool, 0444);
 MODULE_PARM_DESC(gmem_in_place_conversion,
-		 "Convert guest_memfd pages between private and shared in place, "
-		 "instead of per-VM memory attributes (default off)");
-EXPORT_SYMBOL_FOR_KVM_INTERNAL(kvm_gmem_in_place);
+		 "Convert guest_memfd pages in place (default off)");
 #endif
 
 /*
@@ -355,7 +354,8 @@ static int kvm_gmem_set_attributes(struct file *file,
 	if (!kvm_gmem_request_is_valid(file->private_data, inode, attrs))
 		return -EINVAL;
 
-	c.start = c.failed = attrs->offset >> PAGE_SHIFT;
+	c.start = attrs->offset >> PAGE_SHIFT;
+	c.failed = c.start;
 	c.end = (attrs->offset + attrs->size) >> PAGE_SHIFT;
 	c.to_private = attrs->attributes & KVM_MEMORY_ATTRIBUTE_PRIVATE;
 
