@@ -4,7 +4,7 @@
  * The requests of the command line, one after the other: requests= has three
  * numbers for each, the guest address, pages and attributes. What comes back is
  * for the host to judge; a RETURN line has it. That the guest is there to say
- * so is the result.
+ * so is the result. Before each request stands a MARK, where step=1 waits.
  */
 #include "tests.h"
 
@@ -21,8 +21,10 @@ void test_request(void)
         return;
     }
     for (const uint64_t *w = words; w < words + n; w += 3) {
-        long got = map_gpa(w[0], w[1], w[2]);
+        long got;
 
+        mark("request/%lu", (w - words) / 3);
+        got = map_gpa(w[0], w[1], w[2]);
         if (got == RET_OK) {
             shadow_convert(w[0], w[1], w[2] & ATTR_PRIVATE);
         }
