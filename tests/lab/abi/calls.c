@@ -226,14 +226,19 @@ static bool offset_good(const struct step *s, const struct answer *a)
     return a->error_offset == UNTOUCHED || (!a->error && !a->error_offset);
 }
 
+static const char *error_text(int error)
+{
+    return error ? touch_name(error) : "success";
+}
+
 bool step_run(struct world *w, const struct step *s)
 {
     struct answer a = { .error_offset = UNTOUCHED };
 
     do_step(w, s, &a);
     if (a.error != s->error && !(s->or && a.error == s->or)) {
-        say("%s gave %s, not %s", call_name(s->call), touch_name(a.error),
-            s->error ? touch_name(s->error) : "0");
+        say("%s gave %s, not %s", call_name(s->call), error_text(a.error),
+            error_text(s->error));
         return false;
     }
     if (s->compare && a.value != s->value) {
