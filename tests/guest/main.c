@@ -21,6 +21,7 @@ static const struct {
     { "hotplug",  test_hotplug,  true,  false },
     { "request",  test_request,  true,  false },
     { "dma",      test_dma,      true,  false },
+    { "view",     test_view,     true,  false },
     { "bench",    test_bench,    true,  false },
     { "maps",     test_maps,     true,  false },
 };

@@ -20,6 +20,7 @@ void test_cycle(void);
 void test_dma(void);
 void test_hotplug(void);
 void test_request(void);
+void test_view(void);
 void test_bench(void);
 void test_maps(void);
 

@@ -6,7 +6,7 @@ The host answers query-gmem-map in offsets of blocks. Layout translates: blocks 
 the other in RAM, whose first part stands at 0 and whose rest stands at 4 GiB.
 
     layout = Layout([('ram0', 192 * MIB), ('ram1', 320 * MIB)], low=256 * MIB)
-    with GuestVm(layout, 'test=table content=split') as vm:
+    with GuestVm(layout, 'test=table') as vm:
         vm.finish(tap)
         compare_maps(tap, vm, layout)
 """
@@ -14,11 +14,14 @@ import os
 import re
 
 from lablib import (MIB, PATIENCE, Cgroup, QmpError, Tap, Vm,  # noqa: F401 (for the tests)
-                    hugepages_free)
+                    hugepages_free, in_place)
 
 PAGE = 4096
 GIB4 = 4 << 30
 SOAK = os.environ.get('GMEM_SOAK') == '1'
+# What conversions of this lab's KVM do to a page, and the mode of blocks that follows
+CONTENT = 'inplace' if in_place() else 'split'
+MODE = 'in-place' if in_place() else 'split'
 STATE = re.compile(r'^STATE 0x([0-9a-f]+) (\d+) ([PS])$', re.MULTILINE)
 DONE = r'^GUEST-DONE pass=(\d+) fail=(\d+) skip=(\d+)\n'
 
@@ -71,13 +74,16 @@ class Layout:
 
 
 class GuestVm(Vm):
-    """A VM that runs the test guest. It stays, stopped, when the guest has switched it off."""
+    """A VM that runs the test guest. It stays, stopped, when the guest has switched it off.
+
+    The guest is told what conversions do to the content of a page here.
+    """
 
     def __init__(self, layout, append, machine='', more=(), memory='', **options):
         self.statuses = set()
         super().__init__(['-accel', 'kvm', *layout.machine(machine), *layout.memory(memory),
                           '-smp', '2', '-no-shutdown', '-kernel', os.environ['GMEM_GUEST'],
-                          '-append', append, *more], **options)
+                          '-append', f'{append} content={CONTENT}', *more], **options)
 
     def mark(self, name, timeout=None):
         """Wait until the guest stands at MARK or WAIT name; False when it never does."""

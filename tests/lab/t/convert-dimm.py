@@ -1,6 +1,6 @@
 #!/usr/bin/env python3
 # SPDX-License-Identifier: GPL-2.0-or-later
-# lab: mem=3G timeout=1800
+# lab: in-place=both mem=3G timeout=1800
 """DIMMs of gmem come and go while pages are private.
 
 1. a DIMM leaves with all of its pages private; a new one on a fresh backend comes to its place
@@ -49,7 +49,7 @@ def private(qmp, memdev):
 
 
 def check_replug(tap, what, group, fresh):
-    with GuestVm(LAYOUT, 'test=hotplug content=split', memory=SLOTS, cgroup=group) as vm:
+    with GuestVm(LAYOUT, 'test=hotplug', memory=SLOTS, cgroup=group) as vm:
         qmp = vm.qmp
         tap.ok(vm.mark('hotplug/plug'), f'{what}: the guest waits for a DIMM', vm.report)
         add(qmp, 'mem1')
@@ -94,7 +94,7 @@ def turn(qmp, number):
 def check_while_converting(tap):
     """The random test ignores hot-plug, so DIMMs stay; as many as there are slots."""
     layout = Layout(LAYOUT.blocks)
-    append = f'test=random content=split cpus=2 rounds={20000 if SOAK else 4000}'
+    append = f'test=random cpus=2 rounds={20000 if SOAK else 4000}'
     with GuestVm(layout, append, memory=SLOTS) as vm:
         tap.ok(vm.serial.wait_for('^# random seed='), 'meanwhile: the guest converts', vm.report)
         good = [turn(vm.qmp, number) for number in range(4)]

@@ -17,7 +17,7 @@ class Ordinary(Layout):
 
 def main():
     tap = Tap()
-    with GuestVm(Ordinary([('ram0', 96 * MIB)]), 'test=table content=split') as vm:
+    with GuestVm(Ordinary([('ram0', 96 * MIB)]), 'test=table') as vm:
         done = vm.done()
         tap.ok(done, 'the guest comes to its end', vm.report)
         refused = [line for line in vm.serial.text.splitlines()

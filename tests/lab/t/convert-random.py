@@ -1,6 +1,6 @@
 #!/usr/bin/env python3
 # SPDX-License-Identifier: GPL-2.0-or-later
-# lab: mem=3G timeout=1800
+# lab: in-place=both mem=3G timeout=1800
 """Two vCPUs convert thousands of ranges over two blocks, and everybody agrees afterwards.
 
 1. the guest compares every word of ranges over round trips of their state
@@ -18,7 +18,7 @@ ROUNDS = 100000 if SOAK else 10000
 
 def main():
     tap = Tap()
-    append = f'test=content,random content=split cpus=2 rounds={ROUNDS}'
+    append = f'test=content,random cpus=2 rounds={ROUNDS}'
     with GuestVm(LAYOUT, append) as vm:
         vm.finish(tap)
         compare_maps(tap, vm, LAYOUT, minimum=500)

@@ -1,6 +1,6 @@
 #!/usr/bin/env python3
 # SPDX-License-Identifier: GPL-2.0-or-later
-# lab: mem=3G timeout=1200
+# lab: in-place=both mem=3G timeout=1200
 """Every kind of conversion request, good and bad, by a guest over two blocks.
 
 1. the guest makes each request of its table and checks the return value and the content at
@@ -29,7 +29,7 @@ def check_comparison(tap, vm):
 
 def main():
     tap = Tap()
-    append = f'test=table content=split borders={LAYOUT.borders()}'
+    append = f'test=table borders={LAYOUT.borders()}'
     with GuestVm(LAYOUT, append) as vm:
         vm.finish(tap)
         compare_maps(tap, vm, LAYOUT, minimum=6)

@@ -71,7 +71,7 @@ def guest(options=''):
     asked = ','.join(f'{gpa:#x},{pages:#x},{PRIVATE:#x}' for gpa, pages in
                      ((GPA, PAGES), (OTHER, 1)))
     return GuestVm(Layout([('ram0', 96 * MIB)], options=options),
-                   f'test=request content=inplace dump=0 step=1 retries=0 requests={asked}')
+                   f'test=request dump=0 step=1 retries=0 requests={asked}')
 
 
 def returned(vm, gpa, pages):

@@ -1,6 +1,6 @@
 #!/usr/bin/env python3
 # SPDX-License-Identifier: GPL-2.0-or-later
-# lab: mem=3G timeout=3000 hugepages=80
+# lab: in-place=both mem=3G timeout=3000 hugepages=80
 """Nothing stays behind: after kill -9, after many starts, after many backends and DIMMs.
 
 1. kill -9 while the guest converts, and while the monitor does: no process is left, no VM in the
@@ -83,7 +83,7 @@ def converting(vm, count=50):
 
 def check_kill(tap, host):
     group = Cgroup('kill')
-    with GuestVm(LAYOUT, 'test=random content=split rounds=10000000', cgroup=group) as vm:
+    with GuestVm(LAYOUT, 'test=random rounds=10000000', cgroup=group) as vm:
         tap.ok(converting(vm), 'kill -9: the guest converts', vm.report)
         tap.ok(group.guest_bytes() > MIB and hugepages_free() < host.before['huge pages'],
                'kill -9: the host holds memory for it')
@@ -201,7 +201,7 @@ def plug(qmp, name):
 
 def check_dimms(tap):
     group = Cgroup('dimms')
-    with GuestVm(LAYOUT, 'test=hotplug content=split', memory=',slots=4,maxmem=1G',
+    with GuestVm(LAYOUT, 'test=hotplug', memory=',slots=4,maxmem=1G',
                  more=['-action', 'reboot=reset'], cgroup=group) as vm:
         good = 0
         for number in range(DIMMS):

@@ -1,6 +1,6 @@
 #!/usr/bin/env python3
 # SPDX-License-Identifier: GPL-2.0-or-later
-# lab: mem=3G timeout=900
+# lab: in-place=both mem=3G timeout=900
 """A memory slot that goes and comes back knows which of its pages are private.
 
 1. the guest switches a PAM segment with a private page to read-only and off, several times,
@@ -17,7 +17,7 @@ SEGMENT = 0xd0000
 
 def main():
     tap = Tap()
-    with GuestVm(LAYOUT, 'test=pam content=split') as vm:
+    with GuestVm(LAYOUT, 'test=pam') as vm:
         vm.finish(tap)
         compare_maps(tap, vm, LAYOUT, minimum=0)
         info = counters_add_up(tap, vm.qmp, 'ram0')

@@ -1,13 +1,16 @@
 #!/usr/bin/env python3
 # SPDX-License-Identifier: GPL-2.0-or-later
-# lab: mem=5G timeout=900 hugepages=300
-"""memory-backend-gmem in mode split: every property does what it says.
+# lab: in-place=both mem=5G timeout=900 hugepages=300
+"""memory-backend-gmem on a machine with private memory: every property does what it says.
 
 1. initial: the state that memory starts in, and goes back to
-2. prealloc allocates each page once, on the side of its initial state, whatever the backend
+2. prealloc allocates each page once, on the side of its initial state if there are two, whatever
+   the backend
 3. shared-limit: the monitor's conversions and the limit
-4. shared-hugetlb: shared pages on huge pages, freed when their last 4 KiB goes private
-5. policy and host-nodes: accepted, with a warning where they cannot govern private pages
+4. shared-hugetlb: shared pages on huge pages, freed when their last 4 KiB goes private; in place
+   it is refused
+5. policy and host-nodes: accepted, with a warning where they cannot govern private pages; in place
+   they govern all pages
 6. a DIMM with private memory is plugged; its backend is in use then
 7. QOM properties follow the conversions
 8. a program that QEMU starts does not get the guest_memfd
@@ -16,7 +19,7 @@ import os
 import re
 from pathlib import Path
 
-from lablib import Cgroup, QmpError, Tap, Vm, hugepages_free
+from lablib import Cgroup, QmpError, Tap, Vm, hugepages_free, in_place
 
 MIB = 1 << 20
 SIZE = 512 * MIB
@@ -80,7 +83,7 @@ def check_prealloc(tap):
         tap.ok(abs(full - lazy - SIZE) <= NOISE, f'prealloc, initial={state}: each page once',
                f'{lazy} without, {full} with, of {SIZE}')
         # the shared side is a memfd, which is counted as shmem
-        tap.ok((shmem >= SIZE) == (state == 'shared'),
+        tap.ok((shmem >= SIZE) == (state == 'shared' and not in_place()),
                f'prealloc, initial={state}: on that side', f'shmem {shmem}')
     lazy, _ = held('', kind='memory-backend-memfd')
     full, _ = held(',prealloc=on', kind='memory-backend-memfd')
@@ -135,6 +138,33 @@ def check_hugetlb(tap):
                vm.report)
 
 
+def check_no_hugetlb(tap):
+    for kind, option in (('memory-backend-gmem', 'shared-hugetlb=on'),
+                         ('memory-backend-memfd', 'hugetlb=on,hugetlbsize=2M'),
+                         ('memory-backend-memfd', 'share=off')):
+        with machine(',' + option, kind=kind, start=False) as vm:
+            wanted = f"{kind} 'm' cannot have {option.partition(',')[0]}: "
+            tap.ok(vm.wait() == 1 and wanted in vm.errors, f'{kind}: {option} is refused',
+                   vm.report)
+
+
+def policies(vm):
+    """The NUMA policies of what is mapped from a guest_memfd."""
+    text = Path('/proc', str(vm.process.pid), 'numa_maps').read_text()
+    return {line.split()[1] for line in text.splitlines() if 'kvm-gmem' in line}
+
+
+def check_policy_in_place(tap):
+    for state in 'private', 'shared':
+        options = f',policy=bind,host-nodes=0,initial={state}'
+        with machine(options) as vm:
+            tap.ok('warning' not in vm.errors, f'policy, initial={state}: no warning', vm.report)
+            tap.equal(policies(vm), {'bind:0'}, f'policy, initial={state}: all of the memory')
+    with machine(',policy=bind,host-nodes=5,initial=private,prealloc=on', start=False) as vm:
+        tap.ok(vm.wait() == 1 and 'cannot bind memory' in vm.errors,
+               'policy: a node that is not there is refused', vm.report)
+
+
 def check_policy(tap):
     warning = 'policy=bind governs shared pages only; private pages follow it with prealloc=on'
     with machine(',policy=bind,host-nodes=0') as vm:
@@ -168,8 +198,12 @@ def main():
     check_prealloc(tap)
     check_prealloc_later(tap)
     check_limit(tap)
-    check_hugetlb(tap)
-    check_policy(tap)
+    if in_place():
+        check_no_hugetlb(tap)
+        check_policy_in_place(tap)
+    else:
+        check_hugetlb(tap)
+        check_policy(tap)
     check_dimm(tap)
     check_close_on_exec(tap)
     tap.done()

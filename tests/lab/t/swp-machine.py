@@ -1,9 +1,9 @@
 #!/usr/bin/env python3
 # SPDX-License-Identifier: GPL-2.0-or-later
-# lab: mem=4G timeout=900
+# lab: in-place=both mem=4G timeout=900
 """pc-q35-swp and sw-protected-guest: what the machine is, and what it refuses.
 
-1. -machine q35-swp -m 512M is complete: RAM is gmem in mode split, SMM is off, SeaBIOS runs
+1. -machine q35-swp -m 512M is complete: RAM is gmem, SMM is off, SeaBIOS runs
 2. memory-backend-ram and -memfd become gmem, unless guest-memfd=off; -numa with two backends
 3. the same object on an ordinary q35, and without a named accelerator
 4. command lines that are refused: SMM, conversion=none, mem-lock, and more
@@ -11,10 +11,11 @@
 6. a reset returns memory to its initial state, and the machine boots again
 7. on-fault can be read and changed
 """
-from lablib import Tap, Vm
+from lablib import Tap, Vm, in_place
 from labswp import refused, wait_job
 
 MIB = 1 << 20
+MODE = 'in-place' if in_place() else 'split'
 KVM = ['-accel', 'kvm']
 SWP = [*KVM, '-machine', 'q35-swp', '-m', '512M']
 BIOS_LOG = ['-chardev', 'ringbuf,id=bios,size=64K', '-device',
@@ -43,12 +44,12 @@ def check_bios(tap, vm, name):
 def check_complete(tap):
     with Vm([*SWP, *BIOS_LOG]) as vm:
         ram = blocks(vm).get('pc.ram', {})
-        tap.equal((ram.get('mode'), ram.get('shared')), ('split', 512 * MIB),
-                  'complete: RAM is gmem in mode split, all shared')
+        tap.equal((ram.get('mode'), ram.get('shared')), (MODE, 512 * MIB),
+                  f'complete: RAM is gmem in mode {MODE}, all shared')
         tap.equal(get(vm, '/machine', 'smm'), 'off', 'complete: SMM is off')
         tap.equal(get(vm, '/machine', 'confidential-guest-support'),
                   '/machine/default-guest', 'complete: it has a guest of its own')
-        tap.equal(get(vm, '/objects/pc.ram', 'mode'), 'split', 'complete: so says the backend')
+        tap.equal(get(vm, '/objects/pc.ram', 'mode'), MODE, 'complete: so says the backend')
         check_bios(tap, vm, 'complete: SeaBIOS gets to its end')
 
 
@@ -59,7 +60,7 @@ def with_backend(options, machine='q35-swp,memory-backend=m'):
 def check_upgrade(tap):
     for kind in 'memory-backend-ram', 'memory-backend-memfd', 'memory-backend-gmem':
         with with_backend(f'{kind},id=m,size=512M') as vm:
-            tap.equal(blocks(vm).get('m', {}).get('mode'), 'split', f'{kind} is gmem')
+            tap.equal(blocks(vm).get('m', {}).get('mode'), MODE, f'{kind} is gmem')
     with with_backend('memory-backend-memfd,id=m,size=512M,guest-memfd=off') as vm:
         tap.equal(blocks(vm), {}, 'guest-memfd=off: it stays shared for ever')
     with Vm([*KVM, '-machine', 'q35-swp', '-m', '512M', '-smp', '2', '-S', '-object',
@@ -69,10 +70,15 @@ def check_upgrade(tap):
                   'two NUMA nodes have a block each')
 
 
+def check_ordinary(tap):
+    with with_backend('memory-backend-gmem,id=m,size=512M', 'q35,memory-backend=m') as vm:
+        tap.equal(blocks(vm).get('m', {}).get('mode'), 'none', 'without private memory: none')
+
+
 def check_other_starts(tap):
     with Vm([*KVM, '-machine', 'q35,confidential-guest-support=s', '-m', '512M', '-S',
              '-object', 'sw-protected-guest,id=s']) as vm:
-        tap.equal(blocks(vm).get('pc.ram', {}).get('mode'), 'split',
+        tap.equal(blocks(vm).get('pc.ram', {}).get('mode'), MODE,
                   'the object makes an ordinary q35 such a machine')
     with Vm(['-machine', 'pc-q35-swp', '-m', '512M', '-S']) as vm:
         tap.ok(vm.qmp.command('query-kvm')['enabled'], 'KVM is used where no accelerator is named')
@@ -85,14 +91,9 @@ COMMAND_LINES = [
     ('conversion=none', ['-machine', 'q35-swp,memory-backend=m', '-object',
                          BACKEND + ',conversion=none'],
      "memory-backend-gmem 'm' cannot have conversion=none: "),
-    ('conversion=in-place', ['-machine', 'q35-swp,memory-backend=m', '-object',
-                             BACKEND + ',conversion=in-place'],
-     "memory-backend-gmem 'm' cannot have conversion=in-place: "),
     ('a shared-limit below what starts shared',
      ['-machine', 'q35-swp,memory-backend=m', '-object', BACKEND + ',shared-limit=64M'],
      "cannot have shared-limit=67108864: all of its 536870912 bytes start shared"),
-    ('mem-lock=on', ['-machine', 'q35-swp', '-overcommit', 'mem-lock=on'],
-     "cannot be used with -overcommit mem-lock=on"),
     ('a file', ['-machine', 'q35-swp,memory-backend=m', '-object',
                 'memory-backend-file,id=m,size=512M,mem-path=/tmp'],
      "memory-backend-file 'm' cannot be RAM of a machine with sw-protected-guest"),
@@ -103,8 +104,29 @@ COMMAND_LINES = [
 ]
 
 
+OF_SPLIT = [
+    ('conversion=in-place', ['-machine', 'q35-swp,memory-backend=m', '-object',
+                             BACKEND + ',conversion=in-place'],
+     "memory-backend-gmem 'm' cannot have conversion=in-place: this kernel does not convert in "
+     'place'),
+    ('mem-lock=on', ['-machine', 'q35-swp', '-overcommit', 'mem-lock=on'],
+     "cannot be used with -overcommit mem-lock=on"),
+]
+OF_IN_PLACE = [
+    ('conversion=split', ['-machine', 'q35-swp,memory-backend=m', '-object',
+                          BACKEND + ',conversion=split'],
+     "memory-backend-gmem 'm' cannot have conversion=split: this kernel converts in place"),
+    ('conversion=split, and what to do,', ['-machine', 'q35-swp,memory-backend=m', '-object',
+                                           BACKEND + ',conversion=split'],
+     'load kvm with kvm.gmem_in_place_conversion=0'),
+    ('in-place on an ordinary machine,', ['-machine', 'q35,memory-backend=m', '-object',
+                                          BACKEND + ',conversion=in-place'],
+     'conversion=in-place is for machines with private memory, and this machine has none'),
+]
+
+
 def check_command_lines(tap):
-    for what, args, reason in COMMAND_LINES:
+    for what, args, reason in COMMAND_LINES + (OF_IN_PLACE if in_place() else OF_SPLIT):
         with Vm([*KVM, '-m', '512M', '-S', *args], start=False) as vm:
             status = vm.wait()
             tap.ok(status == 1 and reason in vm.errors, f'{what} is refused', vm.report)
@@ -168,6 +190,7 @@ def main():
     tap = Tap()
     check_complete(tap)
     check_upgrade(tap)
+    check_ordinary(tap)
     check_other_starts(tap)
     check_command_lines(tap)
     check_migration(tap)

@@ -1,6 +1,6 @@
 #!/usr/bin/env python3
 # SPDX-License-Identifier: GPL-2.0-or-later
-# lab: mem=4G timeout=1200
+# lab: in-place=both mem=4G timeout=1200
 """A reset comes at any time: memory is shared again, and the guest starts anew in it.
 
 1. the guest's two vCPUs are converting at random when the machine is reset, several times
@@ -12,6 +12,7 @@
 import os
 import re
 
+from gmemlab import CONTENT
 from lablib import Tap, Vm
 
 MIB = 1 << 20
@@ -23,7 +24,8 @@ RESETS = 4
 
 
 def guest(append):
-    return Vm([*ARGS, '-kernel', os.environ['GMEM_GUEST'], '-append', append])
+    return Vm([*ARGS, '-kernel', os.environ['GMEM_GUEST'], '-append',
+               f'{append} content={CONTENT}'])
 
 
 def shared(vm):
@@ -36,7 +38,7 @@ def times(vm, text, count):
 
 
 def check_random(tap):
-    with guest('test=random content=split cpus=2 rounds=3000') as vm:
+    with guest('test=random cpus=2 rounds=3000') as vm:
         for count in range(1, RESETS + 1):
             if not times(vm, 'BEGIN random', count):
                 break
@@ -68,7 +70,7 @@ def check_monitor(tap):
 
 
 def check_all_private(tap):
-    with guest('test=cycle content=split step=1') as vm:
+    with guest('test=cycle step=1') as vm:
         vm.serial.wait_for('WAIT cycle/start$')
         vm.serial.write('x')
         found = vm.serial.wait_for('WAIT cycle/private$')
