@@ -30,30 +30,81 @@ typedef struct GmemDenied {
     hwaddr gpa;
 } GmemDenied;
 
-/* The first such page of [addr, addr+size) in @as */
+/* The first byte of [offset, end) of @mr, if there is one; @gpa is where offset stands */
+static bool find_denied_in(const MemoryRegion *mr, uint64_t offset,
+                           uint64_t end, hwaddr gpa, GmemDenied *denied)
+{
+    GmemBlock *block = gmem_touch_block(mr);
+    uint64_t at;
+
+    if (!block) {
+        return false;
+    }
+    at = gmem_touch_first_denied(block, offset, end);
+    if (at == end) {
+        return false;
+    }
+    gmem_block_ref(block);
+    *denied = (GmemDenied) { block, at, gpa + (at - offset) };
+    return true;
+}
+
+/* A walk over the memory map; [addr, last] is what has not been looked at */
+typedef struct GmemLook {
+    hwaddr addr;
+    hwaddr last;
+    GmemDenied *denied;
+    bool found;
+} GmemLook;
+
+static bool look_at(Int128 start, Int128 len, const MemoryRegion *mr,
+                    hwaddr offset, void *opaque)
+{
+    GmemLook *look = opaque;
+    hwaddr first = int128_get64(start);
+    hwaddr last = first + (int128_getlo(len) - 1);
+    hwaddr from = MAX(first, look->addr);
+    hwaddr to = MIN(last, look->last);
+
+    if (from <= to) {
+        offset += from - first;
+        look->found = find_denied_in(mr, offset, offset + (to - from) + 1, from,
+                                     look->denied);
+    }
+    return look->found || last >= look->last;
+}
+
+/*
+ * The first such page of [addr, addr+size) in @as, an address space of CPUs: MMIO
+ * and holes are passed over.
+ */
 static bool find_denied(AddressSpace *as, hwaddr addr, uint64_t size,
                         GmemDenied *denied)
 {
-    hwaddr xlat, part;
+    GmemLook look = {
+        .addr = addr, .last = addr + MIN(size - 1, UINT64_MAX - addr),
+        .denied = denied,
+    };
+
+    if (!size) {
+        return false;
+    }
+    RCU_READ_LOCK_GUARD();
+    flatview_for_each_range(address_space_to_flatview(as), look_at, &look);
+    return look.found;
+}
+
+/* The same for the byte at @addr, as a device reaches it, through an IOMMU perhaps */
+static bool find_denied_dma(AddressSpace *as, hwaddr addr, bool is_write,
+                            GmemDenied *denied)
+{
+    hwaddr xlat, len = 1;
+    MemoryRegion *mr;
 
     RCU_READ_LOCK_GUARD();
-    for (; size; addr += part, size -= part) {
-        MemoryRegion *mr;
-        GmemBlock *block;
-        uint64_t offset;
-
-        part = size;
-        mr = address_space_translate(as, addr, &xlat, &part, false,
-                                     MEMTXATTRS_UNSPECIFIED);
-        block = gmem_touch_block(mr);
-        offset = block ? gmem_touch_first_denied(block, xlat, xlat + part) : 0;
-        if (block && offset < xlat + part) {
-            gmem_block_ref(block);
-            *denied = (GmemDenied) { block, offset, addr + (offset - xlat) };
-            return true;
-        }
-    }
-    return false;
+    mr = address_space_translate(as, addr, &xlat, &len, is_write,
+                                 MEMTXATTRS_UNSPECIFIED);
+    return find_denied_in(mr, xlat, xlat + 1, addr, denied);
 }
 
 /* The same for what @cpu sees at @addr; what it does not see is not denied */
@@ -151,12 +202,14 @@ void gmem_touch_explain(Monitor *mon, CPUState *cpu, hwaddr addr,
     }
 }
 
-int gmem_touch_dma_result(const QEMUSGList *sg, int index, uint64_t byte)
+int gmem_touch_dma_result(const QEMUSGList *sg, int index, uint64_t byte,
+                          bool is_write)
 {
     GmemDenied denied;
 
     if (!qatomic_read(&gmem_touch_armed) || index >= sg->nsg ||
-        !find_denied(sg->as, sg->sg[index].base + byte, 1, &denied)) {
+        !find_denied_dma(sg->as, sg->sg[index].base + byte, is_write,
+                         &denied)) {
         return 0;
     }
     gmem_block_unref(denied.block);

@@ -90,7 +90,7 @@ reschedule_dma(...)
 <...
 -    dma_blk_cb@p(dbs, 0);
 +    dma_blk_cb(dbs, gmem_touch_dma_result(dbs->sg, dbs->sg_cur_index,
-+                                          dbs->sg_cur_byte));
++                          dbs->sg_cur_byte, dbs->dir == DMA_DIRECTION_FROM_DEVICE));
 ...>
 }
 

@@ -84,9 +84,11 @@ static inline bool gmem_touch_map(const MemoryRegion *mr, hwaddr offset,
 /*
  * Why the mapping of this element of a scatter list failed, asked when it is about
  * to be tried again: -EFAULT where the memory is private, for then it would be tried
- * for ever; 0 where a retry makes sense.  Takes the RCU read lock itself.
+ * for ever; 0 where a retry makes sense.  @is_write: the device writes the memory,
+ * which an IOMMU may allow when it forbids to read it.  Takes the RCU read lock itself.
  */
-int gmem_touch_dma_result(const QEMUSGList *sg, int index, uint64_t byte);
+int gmem_touch_dma_result(const QEMUSGList *sg, int index, uint64_t byte,
+                          bool is_write);
 
 /*
  * ---- loads and stores of words (memory_ldst.c.inc) ----
