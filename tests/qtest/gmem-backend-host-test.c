@@ -14,7 +14,8 @@
 
 #include "qemu/osdep.h"
 #include <sys/resource.h>
-#include "gmem-object.h"
+#include "gmem-host.h"
+#include "gmem-qmp-check.h"
 
 #define GMEM "'qom-type': 'memory-backend-gmem', 'size': 4194304"
 #define NONE_REASON ": on a machine without private memory all of it is one " \
@@ -106,23 +107,6 @@ static void test_properties(void)
     qtest_quit(qts);
 }
 
-/* @command must fail with a message that has @want in it */
-static void check_refused(QTestState *qts, const char *want,
-                          const char *command)
-{
-    QDict *rsp = qtest_qmp(qts, "%p", qobject_from_json(command, &error_abort));
-    QDict *error = qdict_get_qdict(rsp, "error");
-    const char *desc = error ? qdict_get_str(error, "desc") : "success";
-
-    if (!strstr(desc, want)) {
-        g_test_message("command:  %s", command);
-        g_test_message("expected: %s", want);
-        g_test_message("answer:   %s", desc);
-        g_test_fail();
-    }
-    qobject_unref(rsp);
-}
-
 #define QOM_SET(property, value) \
     "{'execute': 'qom-set', 'arguments': {'path': '/objects/ram0'," \
     " 'property': '" property "', 'value': " value "}}"
@@ -134,18 +118,19 @@ static void test_fixed(void)
 {
     QTestState *qts = start();
 
-    check_refused(qts, FIXED("conversion"), QOM_SET("conversion", "'none'"));
-    check_refused(qts, FIXED("initial"), QOM_SET("initial", "'shared'"));
-    check_refused(qts, FIXED("page-size"), QOM_SET("page-size", "4096"));
-    check_refused(qts, FIXED("shared-limit"), QOM_SET("shared-limit", "4096"));
-    check_refused(qts, FIXED("shared-hugetlb"),
-                  QOM_SET("shared-hugetlb", "false"));
-    check_refused(qts, FIXED("conversion-timeout"),
-                  QOM_SET("conversion-timeout", "5"));
-    check_refused(qts, "mode", QOM_SET("mode", "'none'"));
-    check_refused(qts, "shared-size", QOM_SET("shared-size", "0"));
-    check_refused(qts, "cannot change property value",
-                  QOM_SET("share", "false"));
+    gmem_qmp_refused(qts, FIXED("conversion"), QOM_SET("conversion", "'none'"));
+    gmem_qmp_refused(qts, FIXED("initial"), QOM_SET("initial", "'shared'"));
+    gmem_qmp_refused(qts, FIXED("page-size"), QOM_SET("page-size", "4096"));
+    gmem_qmp_refused(qts, FIXED("shared-limit"),
+                     QOM_SET("shared-limit", "4096"));
+    gmem_qmp_refused(qts, FIXED("shared-hugetlb"),
+                     QOM_SET("shared-hugetlb", "false"));
+    gmem_qmp_refused(qts, FIXED("conversion-timeout"),
+                     QOM_SET("conversion-timeout", "5"));
+    gmem_qmp_refused(qts, "mode", QOM_SET("mode", "'none'"));
+    gmem_qmp_refused(qts, "shared-size", QOM_SET("shared-size", "0"));
+    gmem_qmp_refused(qts, "cannot change property value",
+                     QOM_SET("share", "false"));
     qtest_quit(qts);
 }
 
@@ -153,8 +138,8 @@ static void test_delete(void)
 {
     QTestState *qts = start();
 
-    check_refused(qts, "object 'ram0' is in use",
-                  "{'execute': 'object-del', 'arguments': {'id': 'ram0'}}");
+    gmem_qmp_refused(qts, "object 'ram0' is in use",
+                     "{'execute': 'object-del', 'arguments': {'id': 'ram0'}}");
     for (int i = 0; i < 20; i++) {
         g_assert_null(gmem_object_add(qts, GMEM ", 'prealloc': true"));
         gmem_object_del(qts);
@@ -170,16 +155,17 @@ static void test_userfaultfd(void)
 {
     QTestState *qts = start();
 
-    check_refused(qts, "background-snapshot is not possible with "
-                  "memory-backend-gmem 'ram0': the kernel has no userfaultfd "
-                  "for guest_memfd", CAPABILITY("background-snapshot"));
+    gmem_qmp_refused(qts, "background-snapshot is not possible with "
+                     "memory-backend-gmem 'ram0': the kernel has no "
+                     "userfaultfd for guest_memfd",
+                     CAPABILITY("background-snapshot"));
     qtest_quit(qts);
 
     qts = qtest_init("-accel kvm -machine q35,memory-backend=ram0 -S "
                      "-nodefaults -m 32M -incoming defer "
                      "-object memory-backend-gmem,id=ram0,size=32M");
-    check_refused(qts, "postcopy-ram is not possible with memory-backend-gmem "
-                  "'ram0'", CAPABILITY("postcopy-ram"));
+    gmem_qmp_refused(qts, "postcopy-ram is not possible with "
+                     "memory-backend-gmem 'ram0'", CAPABILITY("postcopy-ram"));
     qtest_quit(qts);
 }
 
@@ -192,13 +178,14 @@ static void test_cpr(void)
 
     qtest_qmp_assert_success(qts, "{'execute': 'migrate-set-parameters',"
                              " 'arguments': {'mode': 'cpr-transfer'}}");
-    check_refused(qts, "memory-backend-gmem 'ram0' cannot be handed to another "
-                  "QEMU: a guest_memfd belongs to its KVM virtual machine",
-                  "{'execute': 'migrate', 'arguments': {'channels': ["
-                  " {'channel-type': 'main', 'addr': {'transport': 'socket',"
-                  "  'type': 'unix', 'path': '/nonexistent'}},"
-                  " {'channel-type': 'cpr', 'addr': {'transport': 'socket',"
-                  "  'type': 'unix', 'path': '/nonexistent'}}]}}");
+    gmem_qmp_refused(qts, "memory-backend-gmem 'ram0' cannot be handed to "
+                     "another QEMU: a guest_memfd belongs to its KVM virtual "
+                     "machine",
+                     "{'execute': 'migrate', 'arguments': {'channels': ["
+                     " {'channel-type': 'main', 'addr': {'transport': 'socket',"
+                     "  'type': 'unix', 'path': '/nonexistent'}},"
+                     " {'channel-type': 'cpr', 'addr': {'transport': 'socket',"
+                     "  'type': 'unix', 'path': '/nonexistent'}}]}}");
     qtest_quit(qts);
 }
 
@@ -216,27 +203,6 @@ static void test_mem_lock(void)
     gmem_check_refusals(qts, mem_lock_refusals,
                         G_N_ELEMENTS(mem_lock_refusals));
     qtest_quit(qts);
-}
-
-/*
- * Why the tests cannot run here, or NULL.  Only what the kernel lacks counts: any
- * other failure is for the tests to find.
- */
-static char *why_not(void)
-{
-    g_autofree char *desc = NULL;
-    QTestState *qts;
-
-    if (access("/dev/kvm", R_OK | W_OK)) {
-        return g_strdup("no access to /dev/kvm");
-    }
-    qts = qtest_init("-machine none -accel kvm");
-    desc = gmem_object_add(qts, GMEM);
-    qtest_quit(qts);
-    if (desc && strstr(desc, "this kernel")) {
-        return g_steal_pointer(&desc);
-    }
-    return NULL;
 }
 
 /* Is what /proc tells of file descriptor @fd of @pid closed on exec? */
@@ -275,40 +241,15 @@ static void test_close_on_exec(void)
     qtest_quit(qts);
 }
 
-static const struct {
-    const char *name;
-    void (*fn)(void);
-} tests[] = {
+static const GmemHostTest tests[] = {
     { "refusals", test_refusals }, { "properties", test_properties },
     { "fixed", test_fixed }, { "delete", test_delete },
     { "userfaultfd", test_userfaultfd }, { "cpr", test_cpr },
     { "mem-lock", test_mem_lock }, { "close-on-exec", test_close_on_exec },
 };
 
-static char *skip_reason;
-
-static void run_or_skip(gconstpointer data)
-{
-    if (skip_reason) {
-        g_test_skip(skip_reason);
-    } else {
-        ((void (*)(void))data)();
-    }
-}
-
 int main(int argc, char **argv)
 {
-    int ret;
-
-    g_test_init(&argc, &argv, NULL);
-    skip_reason = why_not();
-    for (size_t i = 0; i < G_N_ELEMENTS(tests); i++) {
-        g_autofree char *path = g_strdup_printf("gmem/backend-host/%s",
-                                                tests[i].name);
-
-        qtest_add_data_func(path, tests[i].fn, run_or_skip);
-    }
-    ret = g_test_run();
-    g_free(skip_reason);
-    return ret;
+    return gmem_host_main(argc, argv, "backend-host", tests,
+                          G_N_ELEMENTS(tests));
 }

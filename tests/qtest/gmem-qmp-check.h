@@ -7,6 +7,7 @@
 #ifndef TESTS_GMEM_QMP_CHECK_H
 #define TESTS_GMEM_QMP_CHECK_H
 
+#include "libqtest.h"
 #include "qapi/error.h"
 #include "qobject/qdict.h"
 #include "qobject/qjson.h"

@@ -11,46 +11,13 @@
  */
 
 #include "qemu/osdep.h"
-#include "libqtest.h"
-#include "qobject/qdict.h"
 #include "qobject/qlist.h"
+#include "gmem-host.h"
 #include "gmem-qmp-check.h"
 
 #define SIZE (64 << 20)
 #define ARGS "-accel kvm -machine q35,memory-backend=ram0 -m 64M -nodefaults" \
              " -S -object memory-backend-gmem,id=ram0,size=64M"
-
-/* Why the tests cannot run here, or NULL */
-static const char *why_not(void)
-{
-    const char *why = NULL;
-    QTestState *qts;
-    QDict *rsp;
-
-    if (access("/dev/kvm", R_OK | W_OK)) {
-        return "no access to /dev/kvm";
-    }
-    qts = qtest_init("-machine none -accel kvm");
-    rsp = qtest_qmp(qts, "{'execute': 'qom-list-types', 'arguments': {"
-                         " 'implements': 'memory-backend-gmem'}}");
-    if (!qdict_haskey(rsp, "return") ||
-        qlist_empty(qdict_get_qlist(rsp, "return"))) {
-        why = "this QEMU has no memory-backend-gmem";
-    }
-    qobject_unref(rsp);
-    rsp = why ? NULL :
-        qtest_qmp(qts, "{'execute': 'object-add', 'arguments': {"
-                       " 'qom-type': 'memory-backend-gmem', 'id': 'probe',"
-                       " 'size': 4096 }}");
-    if (rsp && qdict_haskey(rsp, "error")) {
-        g_test_message("%s", qdict_get_str(qdict_get_qdict(rsp, "error"),
-                                           "desc"));
-        why = "this host's KVM offers no guest_memfd for mode none";
-    }
-    qobject_unref(rsp);
-    qtest_quit(qts);
-    return why;
-}
 
 static QDict *only(QDict *dict, const char *list)
 {
@@ -170,37 +137,13 @@ static void test_hot_add(void)
     qtest_quit(qts);
 }
 
-static const struct {
-    const char *name;
-    void (*fn)(void);
-} tests[] = {
+static const GmemHostTest tests[] = {
     { "query", test_query }, { "map", test_map }, { "refused", test_refused },
     { "stats", test_stats }, { "info", test_info },
     { "hot-add", test_hot_add },
 };
 
-static const char *skip_reason;
-
-static void run_or_skip(gconstpointer data)
-{
-    if (skip_reason) {
-        g_test_skip(skip_reason);
-    } else {
-        ((void (*)(void))data)();
-    }
-}
-
 int main(int argc, char **argv)
 {
-    unsigned int i;
-
-    g_test_init(&argc, &argv, NULL);
-    skip_reason = why_not();
-    for (i = 0; i < ARRAY_SIZE(tests); i++) {
-        g_autofree char *path = g_strdup_printf("gmem/qmp-host/%s",
-                                                tests[i].name);
-
-        qtest_add_data_func(path, tests[i].fn, run_or_skip);
-    }
-    return g_test_run();
+    return gmem_host_main(argc, argv, "qmp-host", tests, G_N_ELEMENTS(tests));
 }
