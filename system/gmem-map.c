@@ -182,34 +182,36 @@ bool gmem_map_range_is(const GmemMap *map, unsigned long first,
     return true;
 }
 
-unsigned long gmem_map_count(const GmemMap *map, unsigned long first,
-                             unsigned long end, GmemPageState state)
+/* Inlined so that @still is settled outside the loop */
+static inline QEMU_ALWAYS_INLINE unsigned long
+gmem_map_count_bits(const GmemMap *map, unsigned long first, unsigned long end,
+                    GmemPageState state, bool still)
 {
     unsigned long invert = state == GMEM_PAGE_SHARED ? 0 : ~0UL;
     unsigned long count = 0;
     size_t i;
 
     for (i = BIT_WORD(first); first < end && i <= BIT_WORD(end - 1); i++) {
-        count += ctpopl((gmem_map_shared(map, i) ^ invert) &
-                        gmem_map_mask(i, first, end));
+        unsigned long mask = gmem_map_mask(i, first, end);
+
+        if (still) {
+            mask &= ~qatomic_load_acquire(&map->converting[i]);
+        }
+        count += ctpopl((gmem_map_shared(map, i) ^ invert) & mask);
     }
     return count;
+}
+
+unsigned long gmem_map_count(const GmemMap *map, unsigned long first,
+                             unsigned long end, GmemPageState state)
+{
+    return gmem_map_count_bits(map, first, end, state, false);
 }
 
 unsigned long gmem_map_count_still(const GmemMap *map, unsigned long first,
                                    unsigned long end, GmemPageState state)
 {
-    unsigned long invert = state == GMEM_PAGE_SHARED ? 0 : ~0UL;
-    unsigned long count = 0;
-    size_t i;
-
-    for (i = BIT_WORD(first); first < end && i <= BIT_WORD(end - 1); i++) {
-        unsigned long converting = qatomic_load_acquire(&map->converting[i]);
-
-        count += ctpopl((gmem_map_shared(map, i) ^ invert) & ~converting &
-                        gmem_map_mask(i, first, end));
-    }
-    return count;
+    return gmem_map_count_bits(map, first, end, state, true);
 }
 
 unsigned long gmem_map_run(const GmemMap *map, unsigned long first,

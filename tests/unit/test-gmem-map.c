@@ -96,7 +96,7 @@ static void model_check_runs(Model *m, unsigned int first, unsigned int end)
 
 static void model_check(Model *m, unsigned int first, unsigned int end)
 {
-    unsigned int i, shared = 0, in_range = 0, marked = 0;
+    unsigned int i, shared = 0, in_range = 0, marked = 0, usable = 0;
 
     for (i = 0; i < m->pages; i++) {
         shared += m->shared[i];
@@ -104,12 +104,18 @@ static void model_check(Model *m, unsigned int first, unsigned int end)
     for (i = first; i < end; i++) {
         in_range += m->shared[i];
         marked += m->converting[i];
+        usable += m->shared[i] && !m->converting[i];
     }
     g_assert_cmpuint(gmem_map_shared_pages(&m->map), ==, shared);
     g_assert_cmpuint(gmem_map_count(&m->map, first, end, GMEM_PAGE_SHARED), ==,
                      in_range);
     g_assert_cmpuint(gmem_map_count(&m->map, first, end, GMEM_PAGE_PRIVATE),
                      ==, end - first - in_range);
+    g_assert_cmpuint(gmem_map_count_still(&m->map, first, end,
+                                          GMEM_PAGE_SHARED), ==, usable);
+    g_assert_cmpuint(gmem_map_count_still(&m->map, first, end,
+                                          GMEM_PAGE_PRIVATE),
+                     ==, end - first - marked - usable);
     g_assert(gmem_map_range_is(&m->map, first, end, GMEM_PAGE_SHARED) ==
              (!marked && in_range == end - first));
     g_assert(gmem_map_range_is(&m->map, first, end, GMEM_PAGE_PRIVATE) ==
