@@ -254,6 +254,7 @@ def qemu_binary():
 
 
 def firmware_options():
+    """QEMU's firmware is the distribution's: our build installs none."""
     return [word for path in FIRMWARE if os.path.isdir(path) for word in ('-L', path)]
 
 

@@ -16,9 +16,10 @@ import sys
 import tempfile
 import time
 
+from lablib import firmware_options
+
 HERE = os.path.dirname(os.path.abspath(__file__))
 TOP = os.path.dirname(os.path.dirname(HERE))
-FIRMWARE = ('/usr/share/qemu', '/usr/share/seabios', '/usr/share/ovmf', '/usr/share/OVMF')
 MASKED = ('/dev', '/proc', '/run', '/sys')
 # panic=-1 with -no-reboot ends QEMU at once; clocks need no watchdog, nothing drifts apart here
 APPEND = ('lab.host=1 console=ttyS0 earlyprintk=serial,ttyS0 panic=-1 oops=panic nokaslr tsc=reliable '
@@ -95,11 +96,6 @@ def build_initramfs(target):
             subprocess.run(['cpio', '--quiet', '-o', '-H', 'newc', '--reproducible', '-R', '0:0'],
                            cwd=tree, stdout=f, check=True, text=True,
                            input=''.join(n + '\n' for n in sorted(names)))
-
-
-def firmware_options():
-    """QEMU's firmware is the distribution's: our build installs none."""
-    return [word for path in FIRMWARE if os.path.isdir(path) for word in ('-L', path)]
 
 
 class Lab:
