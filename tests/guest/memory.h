@@ -70,10 +70,9 @@ uint64_t page_word(uint64_t gpa, unsigned gen, unsigned i);
 struct mismatch {
     uint64_t gpa, expected, got;
 };
-/*
- * Compare a page with its shadow, every word or (@quick) eight of them. An
- * unknown page is always right. Fills @m when wrong.
- */
+/* Compare a page with pattern @gen, every word or (@quick) eight; fills @m. */
+bool page_is(uint64_t gpa, unsigned gen, bool quick, struct mismatch *m);
+/* The same with the shadow of the page; an unknown page is always right. */
 bool page_check(uint64_t gpa, bool quick, struct mismatch *m);
 bool range_check(uint64_t gpa, uint64_t pages, bool quick, struct mismatch *m);
 void range_fill(uint64_t gpa, uint64_t pages, unsigned gen);

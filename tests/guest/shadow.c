@@ -180,15 +180,10 @@ void page_fill(uint64_t gpa, unsigned gen)
     }
 }
 
-bool page_check(uint64_t gpa, bool quick, struct mismatch *m)
+bool page_is(uint64_t gpa, unsigned gen, bool quick, struct mismatch *m)
 {
     const volatile uint64_t *p = (void *)gpa;
-    uint8_t *s = shadow(gpa);
-    unsigned gen = s ? *s & ~SHADOW_PRIVATE : GEN_UNKNOWN;
 
-    if (gen == GEN_UNKNOWN) {
-        return true;
-    }
     /* 73 words apart: first and last word, and eight cache lines. */
     for (unsigned i = 0; i < PAGE / 8; i += quick ? 73 : 1) {
         uint64_t got = p[i], want = page_word(gpa, gen, i);
@@ -199,6 +194,14 @@ bool page_check(uint64_t gpa, bool quick, struct mismatch *m)
         }
     }
     return true;
+}
+
+bool page_check(uint64_t gpa, bool quick, struct mismatch *m)
+{
+    uint8_t *s = shadow(gpa);
+    unsigned gen = s ? *s & ~SHADOW_PRIVATE : GEN_UNKNOWN;
+
+    return gen == GEN_UNKNOWN || page_is(gpa, gen, quick, m);
 }
 
 bool range_check(uint64_t gpa, uint64_t pages, bool quick, struct mismatch *m)

@@ -26,22 +26,7 @@ static bool expect(const char *name, uint64_t gpa, uint64_t pages,
                  gpa, pages, attrs, pam_get(gpa), want, got);
 }
 
-/* The shadow does not follow memory this low, so say what must be there. */
-static bool page_is(uint64_t gpa, unsigned gen, struct mismatch *m)
-{
-    const volatile uint64_t *p = (void *)gpa;
-
-    for (unsigned i = 0; i < PAGE / 8; i++) {
-        uint64_t got = p[i], want = page_word(gpa, gen, i);
-
-        if (got != want) {
-            *m = (struct mismatch) { gpa + 8 * i, want, got };
-            return false;
-        }
-    }
-    return true;
-}
-
+/* The shadow does not follow memory this low; @gen says what must be there. */
 static void expect_pages(const char *name, const unsigned gen[PAGES],
                          bool with_secret)
 {
@@ -49,7 +34,7 @@ static void expect_pages(const char *name, const unsigned gen[PAGES],
 
     for (unsigned i = 0; i < PAGES; i++) {
         if ((with_secret || i != SECRET) &&
-            !page_is(SEGMENT + i * PAGE, gen[i], &m)) {
+            !page_is(SEGMENT + i * PAGE, gen[i], false, &m)) {
             fail(name, "content at 0x%lx expected=0x%lx got=0x%lx", m.gpa,
                  m.expected, m.got);
             return;
