@@ -36,6 +36,7 @@ Usage: ./configure [options] [options of the base's configure]
                            [$QEMU_SOURCE, else the distribution's registry]
   --gmem-engine=gmem|base  base: the base's own conversion code, with only
                            sw-protected-guest added, to compare with [gmem]
+  --fetch-only             stop when the base is there, unpacked in the cache
   --weave-only             stop before the base's configure
 """
 
@@ -43,13 +44,13 @@ Usage: ./configure [options] [options of the base's configure]
 def parse(argv: list) -> dict:
     """The options that are ours, and the rest for the base."""
     opts = {"build-dir": "build", "qemu-source": "", "gmem-engine": "gmem",
-            "weave-only": False, "base": []}
+            "fetch-only": False, "weave-only": False, "base": []}
     for arg in argv:
         name, eq, value = arg.removeprefix("--").partition("=")
         if arg in ("-h", "--help"):
             print(USAGE)
             raise SystemExit(0)
-        if arg == "--weave-only":
+        if arg in ("--fetch-only", "--weave-only"):
             opts[name] = True
         elif arg.startswith("--") and name in opts and name != "base":
             if not eq or not value:
@@ -158,6 +159,9 @@ def configure(argv: list) -> None:
         os.environ.get("QEMU_SOURCE", "")
     if opts["qemu-source"]:
         opts["qemu-source"] = str(Path(opts["qemu-source"]).resolve())
+    if opts["fetch-only"]:
+        basemod.find(opts["qemu-source"], basemod.pin())
+        return
     check_tools(TOOLS if not opts["weave-only"] else ("spatch", "diff"))
     weave_build(build, opts)
     (build / "layer.json").write_text(json.dumps(opts, indent=1))

@@ -10,7 +10,7 @@ from pathlib import Path
 from unittest import mock
 
 from common import LayerCase, TOP, source_package, write
-from layer import LayerError, aptconf, base as basemod, cache_dir
+from layer import LayerError, aptconf, base as basemod, cache_dir, cli
 
 
 class Packaged(LayerCase):
@@ -132,6 +132,23 @@ class Registry(Packaged):
     def test_no_network_names_the_way_out(self):
         write(self.tmp / "offline", "")
         self.refused("", "no route", "--qemu-source")
+
+    def fetch_only(self):
+        with mock.patch.object(basemod, "pin", return_value=self.base), \
+                mock.patch.dict(os.environ, QEMU_SOURCE=""):
+            cli.configure(["--fetch-only", f"--build-dir={self.out}"])
+
+    def test_fetch_only_fills_the_cache_and_nothing_else(self):
+        self.fetch_only()
+        tree = cache_dir() / "base" / basemod.key(self.base)
+        self.assertEqual((tree / "VERSION").read_text(), "10.2.2\n")
+        self.assertFalse(self.out.exists())
+
+    def test_fetch_only_fails_without_a_registry(self):
+        write(self.tmp / "offline", "")
+        with self.assertRaises(LayerError):
+            self.fetch_only()
+        self.nothing_half_done()
 
     def test_registry_that_serves_other_bytes(self):
         (self.package / "qemu_10.2.2+ds.orig.tar.xz").write_bytes(b"other")
