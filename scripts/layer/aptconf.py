@@ -6,7 +6,6 @@ entry) is asked for more suites than the machine has enabled. Lists and download
 live in our cache. No address is written anywhere but there.
 """
 
-import os
 import re
 import subprocess
 import time

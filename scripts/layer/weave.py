@@ -12,7 +12,7 @@ import shutil
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
-from . import LayerError, TOP, insertions, semantic
+from . import LayerError, insertions, semantic
 
 # Directories of ours that the base's build compiles or reads.
 LAID = ("accel", "backends", "hw", "include", "migration", "monitor", "qapi",

@@ -6,7 +6,6 @@ import os
 import shutil
 import subprocess
 import unittest
-from pathlib import Path
 from unittest import mock
 
 from common import LayerCase, TOP, source_package, write
