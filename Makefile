@@ -41,10 +41,10 @@ check: setup
 	@$(MAKE) --no-print-directory build compare
 	@scripts/run-tests
 
-## make soak         the long lengths of every rig
+## make soak         the long lengths of every rig, and what benchmarks promise
 soak: setup
 	@$(MAKE) --no-print-directory build compare
-	@GMEM_SOAK=1 scripts/run-tests
+	@tests/bench/run --check; kept=$$?; GMEM_SOAK=1 scripts/run-tests && exit $$kept
 
 ## make demo         set up, build, show guests on gmem in the lab
 demo: setup
