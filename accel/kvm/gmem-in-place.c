@@ -13,6 +13,7 @@
  */
 
 #include "qemu/osdep.h"
+#include <sys/ioctl.h>
 #include "system/gmem-sigbus.h"
 #include "gmem-slots.h"
 #include "gmem-uapi.h"

@@ -9,6 +9,7 @@
  */
 
 #include "qemu/osdep.h"
+#include <sys/ioctl.h>
 #include "qapi/error.h"
 #include "hw/boards.h"
 #include "system/gmem-kvm.h"
