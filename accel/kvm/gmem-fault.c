@@ -9,6 +9,11 @@
  * resolves comes back at once, for ever.  So a fault that fails, or that comes
  * back though its conversion worked, waits longer each time, is reported, and
  * the machine's on-fault policy decides whether there is a next time.
+ *
+ * Guests of SNP and TDX have a view of their own of which pages are private, and the fault
+ * tells it.  A sw-protected guest has none: KVM looks the state up, twice, and
+ * exits when a conversion came between.  That fault tells the state of before, which
+ * nobody wants back; running the vCPU again resolves it.
  */
 
 #include "qemu/osdep.h"
@@ -159,6 +164,13 @@ static int unresolved(CPUState *cpu, int ret, int run_errno)
     return slow_down(cpu);
 }
 
+/* Does the guest take each page for what KVM has it for? */
+static bool follows_kvm(const MachineState *machine)
+{
+    return gmem_machine_has_private_memory(machine) &&
+           !gmem_machine_is_launched(machine);
+}
+
 /* Returns 0 or -errno of the conversion that the fault asks for */
 static int convert(CPUState *cpu, const struct kvm_run *run, int run_errno)
 {
@@ -166,6 +178,9 @@ static int convert(CPUState *cpu, const struct kvm_run *run, int run_errno)
 
     if (run_errno || flags & ~(uint64_t)KVM_MEMORY_EXIT_FLAG_PRIVATE) {
         return -EINVAL;
+    }
+    if (follows_kvm(current_machine)) {
+        return 0;
     }
     return gmem_convert(run->memory_fault.gpa, run->memory_fault.size,
                         flags & KVM_MEMORY_EXIT_FLAG_PRIVATE,

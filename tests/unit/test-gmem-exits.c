@@ -14,6 +14,7 @@
  *  5. pre-faulting is bounded and stops at a kick
  *  6. faults: what resolves them, what happens to those that nothing resolves, and to
  *     those of which KVM does not say where they were
+ *  7. a fault of a software-protected guest tells a state of before, and converts nothing
  */
 
 #include "qemu/osdep.h"
@@ -38,6 +39,7 @@ MachineState *current_machine;
 static struct {
     int convert_ret;
     bool no_private_memory;
+    bool software_protected;
     bool no_blocks;
     bool kick_in_pre_fault;
     GmemOnFault on_fault;
@@ -68,6 +70,11 @@ bool gmem_ram_in_use(void)
 bool gmem_machine_has_private_memory(const MachineState *machine)
 {
     return !fake.no_private_memory;
+}
+
+bool gmem_machine_is_launched(const MachineState *machine)
+{
+    return !fake.software_protected;
 }
 
 GmemOnFault gmem_machine_on_fault(const MachineState *machine)
@@ -457,6 +464,33 @@ static void test_fault_repeated(void)
     g_assert_cmpint(fault(9 * MiB, 0, -EFAULT), ==, 0);
 }
 
+/* What another vCPU has just converted stays as it is; one that comes back is as any other */
+static void test_fault_overtaken(void)
+{
+    unsigned int i;
+
+    set_up();
+    fake.software_protected = true;
+    fake.convert_ret = -EINVAL;
+    g_assert_cmpint(fault(12 * MiB, KVM_MEMORY_EXIT_FLAG_PRIVATE, -EFAULT),
+                    ==, 0);
+    g_assert_cmpint(fault(13 * MiB, 0, -EFAULT), ==, 0);
+    g_assert_cmpint(fault(13 * MiB, 0, -EHWPOISON), ==, 0);
+    g_assert_cmpint(fault(13 * MiB, 2, -EFAULT), ==, 0);
+
+    qatomic_set(&cpu->exit_request, true);
+    for (i = 0; i < 16; i++) {
+        g_assert_cmpint(fault(14 * MiB, 0, -EFAULT), ==, 0);
+    }
+    g_assert_cmpint(fault(14 * MiB, 0, -EFAULT), ==, EXCP_INTERRUPT);
+    g_assert_cmpuint(fake.converts, ==, 0);
+
+    /* in an ordinary VM there is nothing that could be overtaken */
+    fake.no_private_memory = true;
+    g_assert_cmpint(fault(15 * MiB, 0, -EFAULT), ==, EXCP_INTERRUPT);
+    g_assert_cmpuint(fake.converts, ==, 1);
+}
+
 /* A conversion that is kicked again and again has not been tried in vain */
 static void test_fault_kicked(void)
 {
@@ -498,6 +532,7 @@ int main(int argc, char **argv)
     g_test_add_func("/gmem/exits/fault/policy", test_fault_policy);
     g_test_add_func("/gmem/exits/fault/blind", test_fault_blind);
     g_test_add_func("/gmem/exits/fault/repeated", test_fault_repeated);
+    g_test_add_func("/gmem/exits/fault/overtaken", test_fault_overtaken);
     g_test_add_func("/gmem/exits/fault/kicked", test_fault_kicked);
     g_test_add_func("/gmem/exits/fault/no-blocks", test_no_blocks);
     return g_test_run();
