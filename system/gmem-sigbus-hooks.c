@@ -30,6 +30,8 @@
 
 /* Notices put aside.  The base keeps one, as the kernel does of a blocked signal */
 #define MAX_NOTICES 16
+/* Then the main loop has other things to do: a guest can have a device touch without end */
+#define MAX_REPORTS 16
 
 static EventNotifier wake_main_loop;
 static bool is_armed;
@@ -109,14 +111,20 @@ static void hand_over_notices(void)
 static void report_touches(void)
 {
     GmemSigbusReport report;
+    unsigned int i;
 
-    while (gmem_sigbus_next_report(&report)) {
+    for (i = 0; i < MAX_REPORTS; i++) {
+        if (!gmem_sigbus_next_report(&report)) {
+            return;
+        }
         trace_gmem_sigbus_touched(gmem_block_id(report.block), report.offset,
                                   report.touches);
         gmem_access_deny(report.block, report.offset, 1, "kept-pointer",
                          report.touches);
         gmem_block_unref(report.block);
     }
+    /* Perhaps there is more */
+    event_notifier_set(&wake_main_loop);
 }
 
 static void main_loop_woken(EventNotifier *notifier)

@@ -38,7 +38,7 @@ typedef struct GmemSigbusMapping {
     GmemBlock *block;
     uint64_t touches;           /* since the last report */
     uint64_t offset;            /* of the last one */
-    QLIST_ENTRY(GmemSigbusMapping) next;
+    QTAILQ_ENTRY(GmemSigbusMapping) next;
 } GmemSigbusMapping;
 
 /* 0: free, 1: taken, 2: taken, and perhaps somebody waits */
@@ -46,9 +46,9 @@ static unsigned int lock_word;
 /* Sinks, and handlers that may put one; atomic */
 static unsigned int busy;
 
-/* Guarded by the lock */
-static QLIST_HEAD(, GmemSigbusMapping) mappings =
-    QLIST_HEAD_INITIALIZER(mappings);
+/* Guarded by the lock.  The one that was reported last is the last one */
+static QTAILQ_HEAD(, GmemSigbusMapping) mappings =
+    QTAILQ_HEAD_INITIALIZER(mappings);
 static uint8_t *sinks[MAX_SINKS];       /* where each is, or NULL */
 static unsigned int next_sink;          /* the free one, or the oldest */
 /* Where the mapping that belongs to each sink's place is meanwhile; for good once made */
@@ -154,7 +154,7 @@ static GmemSigbusMapping *find_mapping(const uint8_t *addr)
 {
     GmemSigbusMapping *m;
 
-    QLIST_FOREACH(m, &mappings, next) {
+    QTAILQ_FOREACH(m, &mappings, next) {
         if (addr >= m->host && addr - m->host < m->size) {
             return m;
         }
@@ -245,7 +245,7 @@ int gmem_sigbus_add(GmemBlock *block, void *host, size_t size)
     ret = make_parking();
     if (!ret) {
         gmem_block_ref(block);
-        QLIST_INSERT_HEAD(&mappings, m, next);
+        QTAILQ_INSERT_HEAD(&mappings, m, next);
     }
     unlock();
     if (ret) {
@@ -260,7 +260,7 @@ static GmemSigbusMapping *take_mapping(GmemBlock *block)
     GmemSigbusMapping *m;
     unsigned int i;
 
-    QLIST_FOREACH(m, &mappings, next) {
+    QTAILQ_FOREACH(m, &mappings, next) {
         if (m->block == block) {
             break;
         }
@@ -273,7 +273,7 @@ static GmemSigbusMapping *take_mapping(GmemBlock *block)
             forget_sink(i);
         }
     }
-    QLIST_REMOVE(m, next);
+    QTAILQ_REMOVE(&mappings, m, next);
     return m;
 }
 
@@ -295,7 +295,7 @@ bool gmem_sigbus_next_report(GmemSigbusReport *report)
     GmemSigbusMapping *m;
 
     lock();
-    QLIST_FOREACH(m, &mappings, next) {
+    QTAILQ_FOREACH(m, &mappings, next) {
         if (m->touches) {
             break;
         }
@@ -306,6 +306,8 @@ bool gmem_sigbus_next_report(GmemSigbusReport *report)
             .block = m->block, .offset = m->offset, .touches = m->touches,
         };
         m->touches = 0;
+        QTAILQ_REMOVE(&mappings, m, next);
+        QTAILQ_INSERT_TAIL(&mappings, m, next);
     }
     unlock();
     return m;

@@ -9,7 +9,8 @@
  * through a pointer that was kept, or in the moment in which the page goes.
  *
  * The handler puts a *sink* in the way: a page of zeros at the address that was touched.
- * Reads of the sink find zeros, writes vanish with it, and nobody but QEMU ever sees it.
+ * Reads of the sink find zeros, and writes vanish with it; nobody sees it but QEMU, and who looks
+ * through QEMU's mapping, as a memory slot does that is bound by host address.
  * The page's own mapping is *parked* at another address meanwhile, and so keeps all that
  * madvise() and mlock() said of it.  It comes back when the page becomes shared, when
  * there are too many sinks (the oldest goes first), or never, when the block goes.
@@ -71,7 +72,10 @@ typedef struct GmemSigbusReport {
     uint64_t touches;
 } GmemSigbusReport;
 
-/* A block that was touched.  False: none is left.  Any thread, not for the handler */
+/*
+ * A block that was touched, each in its turn.  False: none is left.  Any thread, not for the
+ * handler
+ */
 bool gmem_sigbus_next_report(GmemSigbusReport *report);
 
 /* ---- in QEMU (system/gmem-sigbus-hooks.c) ---- */

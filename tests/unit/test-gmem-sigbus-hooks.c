@@ -10,7 +10,7 @@
  *  2. a thread of QEMU does not block SIGBUS, nor does the main thread of an in-place VM
  *  3. about memory that failed, the base's handler hears in the main loop only
  *  4. what is a vCPU's, and what is no touch of ours, goes straight to it
- *  5. touches in any thread are survived, and reported by the main loop
+ *  5. touches in any thread are survived, and reported by the main loop, which goes on
  *  6. preallocation has a handler of its own: its threads fail, other threads are saved
  */
 
@@ -82,6 +82,7 @@ static void handle_sigbus(void)
 
 static unsigned int nr_denied;
 static char *denied_who;
+static void (*while_told)(void);
 
 static void on_denied(GmemBlock *block, uint64_t offset, uint64_t size,
                       const char *who, uint64_t times)
@@ -91,6 +92,9 @@ static void on_denied(GmemBlock *block, uint64_t offset, uint64_t size,
     nr_denied += times;
     g_free(denied_who);
     denied_who = g_strdup(who);
+    if (while_told) {
+        while_told();
+    }
 }
 
 static const GmemObserver observer = {
@@ -239,6 +243,18 @@ static void test_ordinary(void)
 
 static void test_arm(void)
 {
+    struct rlimit limit, none;
+    Error *err = NULL;
+
+    g_assert_cmpint(getrlimit(RLIMIT_NOFILE, &limit), ==, 0);
+    none = limit;
+    none.rlim_cur = 0;
+    g_assert_cmpint(setrlimit(RLIMIT_NOFILE, &none), ==, 0);
+    g_assert(!gmem_sigbus_watch(&ram, &err));
+    g_assert_cmpint(setrlimit(RLIMIT_NOFILE, &limit), ==, 0);
+    g_assert(g_str_has_prefix(error_get_pretty(err), "cannot watch for touches "
+                              "of private memory"));
+    error_free(err);
     g_assert(is_blocked());
     g_assert(gmem_sigbus_watch(&ram, &error_abort));
     g_assert(!is_blocked());
@@ -357,6 +373,38 @@ static void test_touches(void)
     set_shared(true);
 }
 
+static void touch_again(void)
+{
+    set_shared(true);
+    set_shared(false);
+    touch();
+    if (nr_denied > 1000) {
+        while_told = NULL;
+    }
+}
+
+/* A device that touches faster than the main loop tells: other things get their turn */
+static void test_endless(void)
+{
+    unsigned int before;
+
+    set_shared(false);
+    in_thread(touch);
+    while_told = touch_again;
+    do {
+        before = nr_denied;
+        in_main_loop = true;
+        main_loop_wait(true);
+        in_main_loop = false;
+        g_assert_cmpuint(nr_denied, <=, before + 100);
+    } while (while_told);
+    run_main_loop();
+    before = nr_denied;
+    run_main_loop();
+    g_assert_cmpuint(nr_denied, ==, before);
+    set_shared(true);
+}
+
 /* ---- 6. preallocation ---- */
 
 static bool is_preallocating;
@@ -442,6 +490,7 @@ int main(int argc, char **argv)
     g_test_add_func("/gmem/sigbus-hooks/notice-between", test_notice_between);
     g_test_add_func("/gmem/sigbus-hooks/base", test_base);
     g_test_add_func("/gmem/sigbus-hooks/touches", test_touches);
+    g_test_add_func("/gmem/sigbus-hooks/endless", test_endless);
     g_test_add_func("/gmem/sigbus-hooks/prealloc", test_prealloc);
     return g_test_run();
 }

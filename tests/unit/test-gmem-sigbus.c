@@ -6,7 +6,7 @@
  * The SIGBUS is real: memory that is mapped from a memfd and lies behind its end, as a page
  * that is private does for guest_memfd.  ftruncate() is the conversion.
  *
- *  1. reads find zeros, writes vanish, and the touches are reported
+ *  1. reads find zeros, writes vanish, and the touches are reported, of each block in turn
  *  2. what is not ours ends the process as before, and so does a thread that blocks SIGBUS
  *  3. a page that is shared again is the page of the file, with all that it was
  *  4. touches of several pages, by copies and by one instruction; the handler on its own stack
@@ -233,6 +233,34 @@ static void test_touch(void)
     g_assert_cmpuint(load(mem, 5 * PAGE - 1), ==, 0);
     g_assert_cmpuint(load(mem, 4 * PAGE), ==, 0);
     memory_free(mem);
+}
+
+static GmemBlock *report_one(void)
+{
+    GmemSigbusReport report;
+
+    g_assert(gmem_sigbus_next_report(&report));
+    gmem_block_unref(report.block);
+    return report.block;
+}
+
+/* One that is touched all the time does not keep the other from being told */
+static void test_turns(void)
+{
+    Memory *one = memory_new(8), *two = memory_new(8);
+    GmemBlock *told = NULL, *before;
+    unsigned int page;
+
+    store(one, 0, 'x');
+    store(two, 0, 'x');
+    for (page = 1; page < 8; page++) {
+        before = told;
+        told = report_one();
+        g_assert(told != before);
+        store(told == one->block ? one : two, page * PAGE, 'x');
+    }
+    memory_free(one);
+    memory_free(two);
 }
 
 /* ---- 2. what is not ours ---- */
@@ -694,6 +722,7 @@ int main(int argc, char **argv)
     g_test_init(&argc, &argv, NULL);
     handle_sigbus(0);
     g_test_add_func("/gmem/sigbus/touch", test_touch);
+    g_test_add_func("/gmem/sigbus/turns", test_turns);
     g_test_add_func("/gmem/sigbus/foreign", test_foreign);
     g_test_add_func("/gmem/sigbus/restore", test_restore);
     g_test_add_func("/gmem/sigbus/advice", test_advice);
