@@ -118,6 +118,7 @@ RamBlockAttributes *ram_block_attributes_create(RAMBlock *rb)
     }
     if (!make_convertible(rb, &err)) {
         /* The caller tells the user that it failed, and nothing more */
+        error_prepend(&err, "memory '%s': ", memory_region_name(rb->mr));
         error_report_err(err);
         memory_region_set_ram_discard_manager(rb->mr, NULL);
         object_unref(OBJECT(attr));

@@ -25,14 +25,25 @@
 #include "system/memory.h"
 #include "system/ramblock.h"
 
+/* KVM does not know whose file it refused; memory-backend-gmem tells that itself */
+static void prepend_name(const RAMBlock *rb, Error **errp)
+{
+    if (!object_dynamic_cast(rb->mr->owner, TYPE_MEMORY_BACKEND_GMEM)) {
+        error_prepend(errp, "memory '%s': ", memory_region_name(rb->mr));
+    }
+}
+
 static int create_split(RAMBlock *rb, Error **errp)
 {
+    ERRP_GUARD();
     int fd = kvm_create_guest_memfd(rb->max_length, 0, errp);
 
-    if (fd >= 0) {
-        /* The kernel makes it without; a child process must not keep the memory */
-        qemu_set_cloexec(fd);
+    if (fd < 0) {
+        prepend_name(rb, errp);
+        return fd;
     }
+    /* The kernel makes it without; a child process must not keep the memory */
+    qemu_set_cloexec(fd);
     return fd;
 }
 
@@ -75,13 +86,18 @@ static bool replace_memory(RAMBlock *rb, int fd, Error **errp)
 
 static int create_in_place(RAMBlock *rb, GmemPageState initial, Error **errp)
 {
+    ERRP_GUARD();
     int fd;
 
     if (!can_replace(rb, errp)) {
         return -1;
     }
     fd = gmem_kvm_create_in_place(rb->max_length, initial, errp);
-    if (fd >= 0 && !replace_memory(rb, fd, errp)) {
+    if (fd < 0) {
+        prepend_name(rb, errp);
+        return -1;
+    }
+    if (!replace_memory(rb, fd, errp)) {
         close(fd);
         return -1;
     }

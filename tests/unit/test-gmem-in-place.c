@@ -12,7 +12,7 @@
  *  3. every error of the call: what becomes of the request, and nothing has changed
  *  4. an interrupted call is repeated
  *  5. slots come and go without a call, keep the state, and each page is bound once
- *  6. a conversion outlives the RAM, and no file stays open
+ *  6. a conversion outlives the RAM, and no file stays open; one too few is an error
  *  7. a block goes back to its initial state
  *  8. QEMU's mapping of what becomes shared is put right before the map says so; where
  *     that fails, what was private is private again and what was shared stays shared
@@ -431,6 +431,22 @@ static void test_gone(void)
     g_assert_cmpuint(open_files(), ==, before);
 }
 
+/* There is no second descriptor to be had */
+static void test_no_file(void)
+{
+    GmemBlock *block = set_up(GMEM_PAGE_SHARED);
+    int fd = ram->guest_memfd;
+    Error *err = NULL;
+
+    ram->guest_memfd = -1;
+    g_assert_null(gmem_kvm_block_new(ram, GMEM_BLOCK_MODE_IN_PLACE, &err));
+    g_assert_true(g_str_has_prefix(error_get_pretty(err),
+                                   "cannot keep the guest_memfd open"));
+    error_free(err);
+    ram->guest_memfd = fd;
+    tear_down(block);
+}
+
 static void test_restore(gconstpointer opaque)
 {
     GmemPageState initial = GPOINTER_TO_INT(opaque);
@@ -518,6 +534,7 @@ int main(int argc, char **argv)
     g_test_add_func("/gmem/in-place/interrupted", test_interrupted);
     g_test_add_func("/gmem/in-place/slots", test_slots);
     g_test_add_func("/gmem/in-place/gone", test_gone);
+    g_test_add_func("/gmem/in-place/no-file", test_no_file);
     g_test_add_data_func("/gmem/in-place/restore/private", private,
                          test_restore);
     g_test_add_data_func("/gmem/in-place/restore/shared", shared, test_restore);

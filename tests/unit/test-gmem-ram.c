@@ -254,7 +254,7 @@ static void check_refused(const char *want)
 
     g_assert_cmpint(gmem_ram_create_guest_memfd(ram, &err), ==, -1);
     g_assert_nonnull(err);
-    g_assert_nonnull(strstr(error_get_pretty(err), want));
+    g_assert_true(g_str_has_prefix(error_get_pretty(err), want));
     error_free(err);
     g_assert_cmpint(fake.claims, ==, 0);
     g_assert_cmpint(ram->fd, ==, number);
@@ -284,10 +284,15 @@ static void test_refused(void)
     check_refused("memory 'm0' cannot lie on huge pages");
     set_up(GMEM_BLOCK_MODE_IN_PLACE, false);
     fake.refuse = true;
-    check_refused("no memory");
+    check_refused("memory 'm0': the kernel has no memory");
     set_up(GMEM_BLOCK_MODE_SPLIT, true);
     fake.refuse = true;
-    check_refused("no memory");
+    check_refused("memory 'm0': the kernel has no memory");
+    /* which is prepended by who makes the memory, where that is not we */
+    set_up(GMEM_BLOCK_MODE_SPLIT, true);
+    fake.refuse = true;
+    ram->mr->owner = object_new(TYPE_MEMORY_BACKEND_GMEM);
+    check_refused("the kernel has no memory");
     /* the descriptor cannot be had twice: it is none */
     set_up(GMEM_BLOCK_MODE_IN_PLACE, false);
     ram->mr->owner = object_new(TYPE_MEMORY_BACKEND_GMEM);
