@@ -165,17 +165,18 @@ static bool concerned(void)
 
 bool gmem_kvm_handle_exit(CPUState *cpu, struct kvm_run *run, int *ret)
 {
-    if (!concerned()) {
-        return false;
-    }
+    /* the reason first: to be concerned costs something, and most exits are others */
     switch (run->exit_reason) {
     case KVM_EXIT_HYPERCALL:
-        if (run->hypercall.nr != KVM_HC_MAP_GPA_RANGE) {
+        if (run->hypercall.nr != KVM_HC_MAP_GPA_RANGE || !concerned()) {
             return false;
         }
         *ret = map_gpa_range(cpu, run);
         return true;
     case KVM_EXIT_MEMORY_FAULT:
+        if (!concerned()) {
+            return false;
+        }
         *ret = gmem_fault_handle(cpu, run, run_errno);
         return true;
     default:
