@@ -47,7 +47,7 @@ bool gmem_qmp_host_may_convert(Error **errp);
 
 /* Conversions that run now, oldest first */
 GmemConversionInfoList *gmem_qmp_conversions(void);
-/* The same for good: no conversion begins any more.  QEMU is about to end */
+/* Cancel all, and begin no conversion any more.  QEMU is about to end */
 void gmem_qmp_shut_down(void);
 
 /* ---- gmem-events.c ---- */

@@ -15,7 +15,9 @@
  * of its memory, and writing a bit for each of its private pages would hold up the
  * BQL as long as it likes.  So a slot that goes is *gone*, but stays listed with
  * its bits until the change of the memory map is complete: what comes back at the
- * same address still has its bits, and only the rest is written or cleared.
+ * same address still has its bits, and only the rest is written or cleared.  What moves
+ * in earnest is written, a call for each run of private pages: a window that a guest lays
+ * over RAM and takes away (MMCONFIG, 256 MiB) costs up to 32768 of them.
  *
  * Where KVM converts in place there are no such bits: slots are only bound, each page to
  * one of them (gmem-in-place.c).
