@@ -179,6 +179,43 @@ static void test_ahci_queued(const void *policy)
     check_ahci(policy, true);
 }
 
+static unsigned int count(const char *text, const char *what)
+{
+    unsigned int n = 0;
+
+    while ((text = strstr(text, what))) {
+        text += strlen(what);
+        n++;
+    }
+    return n;
+}
+
+static void test_messages(void)
+{
+    g_autofree char *name = NULL, *more = NULL, *text = NULL;
+    QTestState *qts;
+
+    close(g_file_open_tmp("gmem-transfer-XXXXXX", &name, NULL));
+    more = g_strdup_printf("2>%s", name);
+    qts = ahci_init("report", more);
+    for (int i = 0; i < 20; i++) {
+        qtest_writel(qts, PX_CLB, NOWHERE);
+        qtest_writel(qts, PX_FB, FIS);
+        qtest_writel(qts, PX_CMD, 0x11);
+        g_assert_cmphex(qtest_readl(qts, PX_CMD) & 1, ==, 0);
+        qtest_writel(qts, PX_CMD, 0);
+        qtest_writel(qts, PX_CLB, LIST);
+        qtest_writel(qts, PX_FB, NOWHERE);
+        qtest_writel(qts, PX_CMD, 0x11);
+        qtest_writel(qts, PX_CMD, 0);
+    }
+    qtest_quit(qts);
+    g_assert_true(g_file_get_contents(name, &text, NULL, NULL));
+    unlink(name);
+    g_assert_cmpuint(count(text, "Failed to start DMA engine"), ==, 1);
+    g_assert_cmpuint(count(text, "Failed to start FIS receive engine"), ==, 1);
+}
+
 /* QEMU hangs; libqtest ends it when the test aborts */
 static void give_up(int number)
 {
@@ -202,5 +239,6 @@ int main(int argc, char **argv)
         qtest_add_data_func(ahci, policies[i], test_ahci);
         qtest_add_data_func(ncq, policies[i], test_ahci_queued);
     }
+    qtest_add_func("gmem/transfer/messages", test_messages);
     return g_test_run();
 }
