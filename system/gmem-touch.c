@@ -168,6 +168,19 @@ hwaddr gmem_touch_shared_length(const MemoryRegion *mr, hwaddr offset,
     return denied == end ? size : denied - offset;
 }
 
+hwaddr gmem_touch_cache_guarded(const MemoryRegion *mr, hwaddr offset,
+                                hwaddr size)
+{
+    hwaddr length = gmem_touch_shared_length(mr, offset, size, "virtio-ring");
+
+    /* If its first page is what is in the way, that has been counted */
+    if (length && length < size) {
+        gmem_access_deny(gmem_touch_block(mr), offset + length, 1,
+                         "virtio-ring", 1);
+    }
+    return length;
+}
+
 bool gmem_touch_enter_guarded(GmemAccess *access, const MemoryRegion *mr,
                               hwaddr offset, hwaddr size)
 {

@@ -14,8 +14,8 @@
  * TDX): they are guarded once the VM has run, for until then firmware and loaders rightly
  * write the shared side, from where the launch takes it.
  *
- * All of these may be called from any thread, within an RCU read-side section
- * unless they say otherwise.
+ * All of these may be called from any thread, within an RCU read-side section or with a
+ * reference to the region, unless they say otherwise.
  */
 
 #ifndef SYSTEM_GMEM_TOUCH_HOOKS_H
@@ -40,7 +40,11 @@ uint64_t gmem_touch_first_denied(GmemBlock *block, uint64_t offset,
 bool gmem_touch_write_guarded(const MemoryRegion *mr, hwaddr offset, void *to,
                               const void *from, hwaddr size);
 
-/* Copy to @offset of @mr, whose host address is @to.  False: refused, at least in part */
+/*
+ * Copy to @offset of @mr, whose host address is @to.  False: refused, at least in part.
+ * Whole 2 MiB before the part that was refused are written then, and the caller does
+ * not mark them dirty: blocks with private pages cannot be logged, and are no code of TCG.
+ */
 static inline bool gmem_touch_write(const MemoryRegion *mr, hwaddr offset,
                                     void *to, const void *from, hwaddr size)
 {
@@ -56,14 +60,20 @@ static inline bool gmem_touch_write(const MemoryRegion *mr, hwaddr offset,
 hwaddr gmem_touch_shared_length(const MemoryRegion *mr, hwaddr offset,
                                 hwaddr size, const char *who);
 
-/* How much of [offset, offset+size) of @mr the cache of a virtio ring may point to */
+hwaddr gmem_touch_cache_guarded(const MemoryRegion *mr, hwaddr offset,
+                                hwaddr size);
+
+/*
+ * How much of [offset, offset+size) of @mr the cache of a virtio ring may point to.  The
+ * ring needs all of it, so less is a refusal, and counted as one.
+ */
 static inline hwaddr gmem_touch_cache(const MemoryRegion *mr, hwaddr offset,
                                       hwaddr size)
 {
     if (likely(!qatomic_read(&gmem_touch_armed))) {
         return size;
     }
-    return gmem_touch_shared_length(mr, offset, size, "virtio-ring");
+    return gmem_touch_cache_guarded(mr, offset, size);
 }
 
 /*
@@ -125,6 +135,7 @@ static inline void gmem_touch_leave(const GmemAccess *access)
         hwaddr gmem_want_ = *(plen);                                         \
         MemoryRegion *gmem_mr_ = translate(from, addr, xlat, plen, is_write, \
                                            attrs);                           \
+        likely(!qatomic_read(&gmem_touch_armed)) ||                          \
         *(plen) < gmem_want_ ||                                              \
         !memory_access_is_direct(gmem_mr_, is_write, attrs) ||               \
         gmem_touch_enter(&gmem_touch, gmem_mr_, *(xlat), gmem_want_) ?       \
