@@ -7,9 +7,13 @@
  * nothing, so only whole steps ever have to be undone: part by part, the last one
  * first, and in a part run by run, because pages between had the new state before.
  *
- * A part is one step unless a page in it is busy.  Every attempt, also one in vain,
- * takes the whole range of the step away from all mappings and looks at each page up to the
- * busy one; so the range is cut there.  What lies before becomes a step of its own and is
+ * Nothing interrupts a step, and whoever changes memory slots waits for it with the BQL
+ * held.  So it ends at the next multiple of GMEM_STEP_BYTES, and between two steps the
+ * commit lock and the provider's section are left; the pages are marked all the while.
+ *
+ * A part takes no more steps than that unless a page in it is busy.  Every attempt, also
+ * one in vain, takes the whole range of the step away from all mappings and looks at each
+ * page up to the busy one; so the range is cut there.  What lies before becomes a step of its own and is
  * not touched again, the busy page is asked for alone, and behind it steps double from
  * one page on.  That is linear in the pages, wherever and however many are busy.
  */
@@ -78,7 +82,7 @@ typedef struct GmemSteps {
 static GmemSteps gmem_steps_over(uint64_t start, uint64_t size)
 {
     return (GmemSteps) {
-        .offset = start, .end = start + size, .size = size,
+        .offset = start, .end = start + size, .size = GMEM_STEP_BYTES,
         .busy = start + size,
     };
 }
@@ -86,8 +90,12 @@ static GmemSteps gmem_steps_over(uint64_t start, uint64_t size)
 /* One step, or one that failed and is smaller the next time */
 static int gmem_steps_next(GmemBlock *block, GmemSteps *s, GmemPageState to)
 {
-    uint64_t size = MIN(s->size, s->end - s->offset), busy = s->offset;
-    int ret = gmem_commit_step(block, s->offset, size, to, &busy);
+    uint64_t size = GMEM_STEP_BYTES - s->offset % GMEM_STEP_BYTES;
+    uint64_t busy = s->offset;
+    int ret;
+
+    size = MIN(size, MIN(s->size, s->end - s->offset));
+    ret = gmem_commit_step(block, s->offset, size, to, &busy);
 
     if (ret == -EAGAIN) {
         busy = QEMU_ALIGN_DOWN(busy, GMEM_PAGE_BYTES);
@@ -95,7 +103,8 @@ static int gmem_steps_next(GmemBlock *block, GmemSteps *s, GmemPageState to)
         s->size = MAX(s->busy - s->offset, GMEM_PAGE_BYTES);
     } else if (!ret) {
         s->offset += size;
-        s->size = s->offset == s->busy ? GMEM_PAGE_BYTES : 2 * size;
+        s->size = s->offset == s->busy ? GMEM_PAGE_BYTES
+                                       : MIN(2 * s->size, GMEM_STEP_BYTES);
     }
     return ret;
 }

@@ -36,8 +36,9 @@
  *                    |   Threads that are no vCPUs take turns in it.
  *  RAM lock          | KVM provider: readers touch the RAM behind a block, for a
  *                    |   bounded time; the writer, who holds the BQL, frees it.
- *  block commit lock | provider call + publication in the map, as one step;
- *                    |   also slot replay (map -> kernel), which so can never
+ *  block commit lock | provider call + publication in the map, as one step of at
+ *                    |   most 64 MiB: whoever changes memory slots waits for it.
+ *                    |   Also slot replay (map -> kernel), which so can never
  *                    |   put back a state that a conversion just replaced.
  *  block lock        | reservations tree, holder list, statistics.  A leaf.
  *  registry lock     | the list of blocks.  A leaf.

@@ -90,6 +90,8 @@ static int fake_set_state(GmemBlock *block, uint64_t offset, uint64_t size,
     if (fb->on_set_state) {
         fb->on_set_state(fb, to);
     }
+    qatomic_inc(&fb->steps);
+    fb->longest = MAX(fb->longest, size / PAGE);
     ret = world_call(fb->world, to);
     if (ret == -ENOTRECOVERABLE) {      /* half of it done */
         for (page = first; page < first + size / PAGE / 2; page++) {

@@ -31,6 +31,8 @@ typedef struct FakeBlock {
     unsigned int *busy;         /* attempts to private that each page still refuses */
     unsigned int *zapped;       /* attempts to private whose range had the page */
     unsigned int attempts;      /* to private */
+    unsigned int steps;         /* calls of set_state() */
+    unsigned int longest;       /* of them, in pages */
     unsigned int discards;
     bool released;
     /* called from set_state() before it does anything; may be NULL */
