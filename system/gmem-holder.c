@@ -16,6 +16,7 @@
 
 #include "qemu/osdep.h"
 #include "qemu/lockable.h"
+#include "qemu/timer.h"
 #include "gmem-internal.h"
 
 /* A call into a holder, on the stack of the thread that makes it */
@@ -220,14 +221,12 @@ static int gmem_holder_enter_next(GmemBlock *block, uint64_t offset,
     QEMU_LOCK_GUARD(&block->lock);
     for (;;) {
         GmemHolder *holder = gmem_holder_after(block, begun->done);
-        bool replaying;
         int ret;
 
         if (!holder || holder->id > last) {
             return 0;
         }
-        replaying = gmem_holder_replaying(block, holder, offset, size);
-        if (!check && !replaying) {
+        if (!check && !gmem_holder_replaying(block, holder, offset, size)) {
             gmem_holder_enter(call, holder);
             return 1;
         }
@@ -236,7 +235,8 @@ static int gmem_holder_enter_next(GmemBlock *block, uint64_t offset,
             return ret;
         }
         check = false;
-        if (replaying) {
+        /* look again: the lock was dropped, and its end is told only once */
+        if (gmem_holder_replaying(block, holder, offset, size)) {
             qemu_cond_timedwait(&block->holders_idle, &block->lock,
                                 gmem_wait_slice_ms(wait));
         }
@@ -266,6 +266,7 @@ static int gmem_holder_begin(GmemBlock *block, uint64_t offset, uint64_t size,
 int gmem_holders_begin(GmemBlock *block, uint64_t offset, uint64_t size,
                        uint64_t last, GmemBegun *begun, GmemWait *wait)
 {
+    int64_t patience = gmem_block_timeout_ms(block) * (int64_t)SCALE_MS;
     GmemHolderCall call;
     int ret;
 
@@ -276,8 +277,10 @@ int gmem_holders_begin(GmemBlock *block, uint64_t offset, uint64_t size,
             return ret;
         }
         begun->called = true;
-        ret = gmem_holder_begin(block, offset, size, begun, wait->deadline_ns,
-                                &call);
+        /* a request may have an hour, but a kick is not looked at meanwhile */
+        ret = gmem_holder_begin(block, offset, size, begun,
+                                MIN(wait->deadline_ns,
+                                    gmem_clock_ns() + patience), &call);
         if (!ret) {
             continue;
         }

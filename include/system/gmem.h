@@ -104,7 +104,9 @@ typedef struct GmemProviderOps {
  *
  * @begin: the range goes private.  Stop using it and drop its pins before
  *     returning.  May sleep, may take the BQL, must come back by @deadline_ns
- *     (QEMU_CLOCK_REALTIME).  Returns 0, or -EAGAIN when it could not let go:
+ *     (QEMU_CLOCK_REALTIME), which is no further away than the block's
+ *     conversion-timeout, because a reset may have to wait for it; it is called again where
+ *     the request has more time.  Returns 0, or -EAGAIN when it could not let go:
  *     then it still holds all of what it held.  Pages in the range that the
  *     holder does not hold are not an error.
  * @end: the range now has state @state; where that is shared, the holder may

@@ -6,6 +6,7 @@
 
 #include "qemu/osdep.h"
 #include "qemu/lockable.h"
+#include "qemu/timer.h"
 #include "world.h"
 
 void world_init(World *world)
@@ -225,6 +226,9 @@ static int fake_begin(GmemHolder *holder, uint64_t offset, uint64_t size,
     unsigned int first = offset / PAGE, nr = size / PAGE, page;
     int ret;
 
+    /* whatever time the request has, the holder gets no more than the block's */
+    g_assert_cmpint(deadline_ns - gmem_clock_ns(), <=,
+                    gmem_block_timeout_ms(fh->fb->block) * (int64_t)SCALE_MS);
     g_assert_cmpint(deadline_ns, >, 0);
     if (fh->on_begin) {
         fh->on_begin(fh, offset, size);
