@@ -122,6 +122,32 @@ void gmem_block_retire(GmemBlock *block)
     }
 }
 
+bool gmem_block_is_retired(const GmemBlock *block)
+{
+    return qatomic_read(&block->retired);
+}
+
+void gmem_block_set_closed(GmemBlock *block, bool closed)
+{
+    qatomic_set(&block->closed, closed);
+}
+
+bool gmem_block_is_closed(const GmemBlock *block)
+{
+    return qatomic_read(&block->closed);
+}
+
+/* Who queues for a range after it was closed gives up when it is granted */
+bool gmem_block_is_restored(GmemBlock *block)
+{
+    uint64_t shared = block->initial == GMEM_PAGE_SHARED ? block->size : 0;
+
+    QEMU_LOCK_GUARD(&block->lock);
+    return qatomic_read(&block->closed) &&
+           gmem_range_lock_is_idle(&block->ranges) &&
+           gmem_block_shared_bytes(block) == shared;
+}
+
 const char *gmem_block_id(const GmemBlock *block)
 {
     return qatomic_read(&block->id);

@@ -40,9 +40,10 @@ static bool gmem_segment_is_valid(const GmemSegment *segment, GmemPageState to)
     return block->mode != GMEM_BLOCK_MODE_NONE || to == GMEM_PAGE_SHARED;
 }
 
-static bool gmem_block_is_open(const GmemBlock *block)
+static bool gmem_block_takes(const GmemBlock *block, const GmemRequest *req)
 {
-    return !qatomic_read(&block->broken) && !qatomic_read(&block->retired);
+    return !qatomic_read(&block->broken) && !qatomic_read(&block->retired) &&
+           (!qatomic_read(&block->closed) || req->restore);
 }
 
 static int gmem_part_compare(const void *a, const void *b)
@@ -95,7 +96,7 @@ static int gmem_transaction_plan(GmemTransaction *t, int64_t now)
 
     for (i = 0; i < req->nr_segments; i++) {
         if (!gmem_segment_is_valid(&req->segments[i], req->to) ||
-            !gmem_block_is_open(req->segments[i].block)) {
+            !gmem_block_takes(req->segments[i].block, req)) {
             return -EINVAL;
         }
     }
@@ -296,12 +297,12 @@ static int gmem_transaction_charge(GmemTransaction *t)
     return 0;
 }
 
-static bool gmem_transaction_blocks_are_open(const GmemTransaction *t)
+static bool gmem_transaction_is_taken(const GmemTransaction *t)
 {
     unsigned int i;
 
     for (i = 0; i < t->nr_parts; i++) {
-        if (!gmem_block_is_open(t->parts[i].block)) {
+        if (!gmem_block_takes(t->parts[i].block, t->req)) {
             return false;
         }
     }
@@ -399,8 +400,8 @@ static int gmem_transaction_run(GmemTransaction *t)
     if (!ret) {
         ret = gmem_transaction_reserve(t);
     }
-    /* another one may have broken the block while this one queued */
-    if (!ret && !gmem_transaction_blocks_are_open(t)) {
+    /* the block may have been broken or closed while this one queued */
+    if (!ret && !gmem_transaction_is_taken(t)) {
         ret = -EINVAL;
     }
     if (!ret && gmem_transaction_mark(t)) {

@@ -63,6 +63,7 @@ struct GmemBlock {
     uint32_t timeout_ms;
     bool broken;
     bool retired;
+    bool closed;                /* only gmem_block_restore() converts */
     GmemMap map;
     GmemStripe *stripes;
 

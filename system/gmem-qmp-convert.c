@@ -323,6 +323,12 @@ static bool check_block(GmemBlock *block, Error **errp)
                    " mode split or in-place, which can be converted", id);
         return false;
     }
+    if (gmem_block_is_closed(block)) {
+        error_setg(errp, "gmem block '%s' takes no conversions until all its"
+                   " pages have their initial state again, and a device uses"
+                   " it", id);
+        return false;
+    }
     return gmem_qmp_host_may_convert(errp);
 }
 

@@ -67,6 +67,11 @@ void gmem_range_lock_destroy(GmemRangeLock *lock)
     qemu_cond_destroy(&lock->moved);
 }
 
+bool gmem_range_lock_is_idle(const GmemRangeLock *lock)
+{
+    return interval_tree_is_empty(&lock->tree);
+}
+
 static GmemRange *gmem_range_first(GmemRangeLock *lock, const GmemRange *by)
 {
     IntervalTreeNode *node = interval_tree_iter_first(&lock->tree,

@@ -56,6 +56,8 @@ int gmem_wait_slice_ms(const GmemWait *wait);
 
 void gmem_range_lock_init(GmemRangeLock *lock);
 void gmem_range_lock_destroy(GmemRangeLock *lock);
+/* Nobody holds a range or waits for one.  The mutex is held */
+bool gmem_range_lock_is_idle(const GmemRangeLock *lock);
 
 static inline void gmem_range_set(GmemRange *range, uint64_t offset,
                                   uint64_t size)

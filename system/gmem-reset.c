@@ -22,6 +22,7 @@ int gmem_block_restore(GmemBlock *block, uint32_t timeout_ms)
         .nr_segments = 1,
         .to = gmem_block_initial(block),
         .timeout_ms = timeout_ms,
+        .restore = true,
     };
     int ret;
 

@@ -149,6 +149,7 @@ typedef struct GmemSegment {
  *
  * @timeout_ms: longest wait for reservations, holders and busy pages; 0 takes the
  *     shortest conversion-timeout of the blocks involved.
+ * @restore: gmem_block_restore() only; converts closed blocks too.
  * @kicked: polled while waiting and between calls of begin(); true ends that with
  *     -EINTR.  May be NULL.
  * @stalled_holder, @stalled_block, @stalled_offset: out; who kept the conversion waiting when
@@ -159,6 +160,7 @@ typedef struct GmemRequest {
     unsigned int nr_segments;
     GmemPageState to;
     uint32_t timeout_ms;
+    bool restore;
     bool (*kicked)(void *opaque);
     void *opaque;
     char *stalled_holder;
@@ -218,6 +220,19 @@ void gmem_block_ref(GmemBlock *block);
 void gmem_block_unref(GmemBlock *block);
 /* take it off the registry; no new conversion finds it */
 void gmem_block_retire(GmemBlock *block);
+bool gmem_block_is_retired(const GmemBlock *block);
+/*
+ * A closed block takes no conversion but gmem_block_restore(): no device shows its memory
+ * to the guest.  What runs may finish, what queues for a range is refused.  Any thread;
+ * whoever closes a block opens it.
+ */
+void gmem_block_set_closed(GmemBlock *block, bool closed);
+bool gmem_block_is_closed(const GmemBlock *block);
+/*
+ * @block is closed, no conversion of it is under way, and all of it has its initial
+ * state; that stays so until it is opened.  Any thread, never waits.
+ */
+bool gmem_block_is_restored(GmemBlock *block);
 
 const char *gmem_block_id(const GmemBlock *block);
 void gmem_block_set_id(GmemBlock *block, const char *id);
@@ -335,7 +350,7 @@ void gmem_holder_remove(GmemHolder *holder);
 
 /*
  * Run one conversion.  Returns 0; -EINVAL (bad range, to private in
- * mode none, shared-limit, broken or retired block: nothing changed); -EAGAIN (still busy at the timeout: nothing changed);
+ * mode none, shared-limit, broken, closed or retired block: nothing changed); -EAGAIN (still busy at the timeout: nothing changed);
  * -EINTR (kicked: nothing changed, ask again); -EIO (the kernel failed and it was undone, or the block
  * broke).  May sleep.  Never call it with the BQL or a holder's lock held.
  */

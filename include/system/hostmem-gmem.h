@@ -63,19 +63,23 @@ void gmem_ram_config(MemoryRegion *mr, GmemBlockConfig *config);
  * machine with private memory cannot use.  False with @errp set then.
  */
 bool gmem_backend_check(HostMemoryBackend *backend, Error **errp);
+/* Adds the guest-memfd property to memory backends */
+void gmem_backend_class_properties(ObjectClass *oc);
+
+/* ---- memory that comes and goes (backends/gmem-unplug.c) ---- */
+
 /*
- * A device took @backend into use, or (@mapped false) let it go: then its memory
- * goes back to its initial state.  BQL held.
+ * A device took @backend into use, or (@mapped false) let it go: then a thread gives its
+ * memory its initial state.  It takes conversions when it has that, and is used.
+ * BQL held; never waits.
  */
 void gmem_backend_set_mapped(HostMemoryBackend *backend, bool mapped);
 /*
  * A DIMM is about to use @backend (NULL: none is set): its memory must have its initial
- * state, and is given it where it has not.  False with @errp set where that
- * fails.  Never waits for longer than a ms; BQL held.
+ * state.  If it has not, a thread gives it that, and this is false with @errp set.
+ * BQL held; never waits.
  */
 bool gmem_backend_check_plug(HostMemoryBackend *backend, Error **errp);
-/* Adds the guest-memfd property to memory backends */
-void gmem_backend_class_properties(ObjectClass *oc);
 
 /* ---- preallocation (backends/gmem-prealloc.c) ---- */
 

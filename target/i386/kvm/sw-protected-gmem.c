@@ -34,8 +34,13 @@ OBJECT_DEFINE_SIMPLE_TYPE_WITH_INTERFACES(SwProtectedReset, sw_protected_reset,
 
 static void reset_block(GmemBlock *block, void *opaque)
 {
-    int ret = gmem_block_restore(block, 0);
+    int ret;
 
+    /* Memory that no device uses, or not yet: it is given its initial state as it is */
+    if (gmem_block_is_closed(block)) {
+        return;
+    }
+    ret = gmem_block_restore(block, 0);
     if (ret) {
         /* once: a guest resets as often as it likes */
         warn_report_once("reset: memory '%s' could not be made %s again: %s",
