@@ -24,15 +24,23 @@ class Ports:
         self.socket.connect(QTEST)
         self.file = self.socket.makefile('rw')
 
-    def ask(self, *words):
-        text = ' '.join(w if isinstance(w, str) else f'{w:#x}' for w in words)
-        self.file.write(text + '\n')
-        self.file.flush()
+    def _answer(self):
         while (answer := self.file.readline().split()) and answer[0] == 'IRQ':
             pass
         if not answer or answer[0] != 'OK':
-            raise ConnectionError(f'{text}: {answer}')
+            raise ConnectionError(f'qtest: {answer}')
         return int(answer[1], 16) if len(answer) > 1 else None
+
+    def together(self, *requests):
+        """Several requests with nothing of QEMU's own between them; the list of answers."""
+        lines = (' '.join(w if isinstance(w, str) else f'{w:#x}' for w in words)
+                 for words in requests)
+        self.file.write(''.join(line + '\n' for line in lines))
+        self.file.flush()
+        return [self._answer() for _ in requests]
+
+    def ask(self, *words):
+        return self.together(words)[0]
 
     def write(self, address, data):
         self.ask('write', address, len(data), '0x' + data.hex())
@@ -59,17 +67,21 @@ class Disk:
         self.ports = ports
         ports.enable_pci(self.SLOT, 0x20, self.BUSMASTER)
 
-    def start(self, address):
-        """Begin to read a sector; the memory has been mapped when this returns."""
+    STOP = 'outb', BUSMASTER, 0
+
+    def start(self, address, *then):
+        """Begin to read a sector; the memory has been mapped when this returns. What is to come
+        then comes before QEMU does anything else.
+        """
         ask = self.ports.ask
         self.ports.write(self.PRD, struct.pack('<IHH', address, 512, 0x8000))
-        ask('outb', self.BUSMASTER, 0)
+        ask(*self.STOP)
         ask('outb', self.BUSMASTER + 2, 6)
         ask('outl', self.BUSMASTER + 4, self.PRD)
         for port, value in ((0x1f6, 0xe0), (0x1f2, 1), (0x1f3, 0), (0x1f4, 0), (0x1f5, 0),
                             (0x1f7, 0xc8)):
             ask('outb', port, value)
-        ask('outb', self.BUSMASTER, 9)
+        self.ports.together(('outb', self.BUSMASTER, 9), *then)
 
     def finish(self):
         """The status register after the transfer; None when it never ends."""

@@ -3,7 +3,8 @@
 # lab: in-place=both mem=3G timeout=1200
 """QEMU and its devices do not touch private memory, and say so.
 
-1. pmemsave, memsave, xp and x of a private page name it and leave no file; beside it they work
+1. pmemsave, memsave, xp and x of a private page name it and leave no file; beside it they work;
+   pmemsave finds it behind MMIO as well
 2. dump-guest-memory has what is shared, and nothing of what is private
 3. a disk's DMA into a private page ends with an error of the disk, into a shared one it works
 4. fw_cfg's DMA at a running guest's command: error bit, contents kept, the VM goes on
@@ -22,10 +23,11 @@ FIRST, LENGTH = 16 * MIB, 2 * MIB
 END = FIRST + LENGTH
 KEPT = b'written while it was shared' * 100
 GUEST_PAGE = FIRST + 64 * PAGE        # tests/guest/test_dma.c
+VGA_WINDOW = 0xa0000
 OUT = '/tmp/access.out'
 ARGS = ['-accel', 'kvm', '-machine', 'pc-q35-swp,memory-backend=ram0', '-S', '-m', '64M',
         '-object', f'memory-backend-gmem,id=ram0,size={SIZE},conversion-timeout=30000,'
-        'prealloc=on', *PORT_ARGS, '-device', 'piix3-ide,id=pata,addr=4', '-blockdev',
+        'prealloc=on', *PORT_ARGS, '-device', 'VGA', '-device', 'piix3-ide,id=pata,addr=4', '-blockdev',
         'null-co,node-name=disk,size=1048576,read-zeroes=on',
         '-device', 'ide-hd,drive=disk,bus=pata.0']
 
@@ -67,6 +69,8 @@ def check_saves(tap, vm, ports):
         tap.equal((saved(vm, command, val=FIRST - 16, size=16),
                    saved(vm, command, val=END, size=16)),
                   (b'beforebeforebefo', b'behindbehindbehi'), f'{command} beside it works')
+    for start in 0, VGA_WINDOW:
+        refused(tap, vm, 'pmemsave', val=start, size=SIZE - start)
 
 
 def check_words(tap, vm):
