@@ -231,7 +231,7 @@ static const char *error_text(int error)
     return error ? touch_name(error) : "success";
 }
 
-bool step_run(struct world *w, const struct step *s)
+static bool run_one(struct world *w, const struct step *s)
 {
     struct answer a = { .error_offset = UNTOUCHED };
 
@@ -249,6 +249,26 @@ bool step_run(struct world *w, const struct step *s)
     if (!offset_good(s, &a)) {
         say("%s: error_offset is %#lx", call_name(s->call), a.error_offset);
         return false;
+    }
+    return true;
+}
+
+bool step_run(struct world *w, const struct step *s)
+{
+    struct step with;
+    u64 bit;
+
+    if (!s->each_flag && !s->each_attribute) {
+        return run_one(w, s);
+    }
+    for (bit = 1; bit; bit <<= 1) {
+        with = *s;
+        with.flags |= bit & s->each_flag;
+        with.attributes |= bit & s->each_attribute;
+        if (((s->each_flag | s->each_attribute) & bit) && !run_one(w, &with)) {
+            say("with bit %#lx", bit);
+            return false;
+        }
     }
     return true;
 }

@@ -78,6 +78,8 @@ struct step {
     bool compare;
     unsigned first_busy;    /* BUSY(page): where error_offset points */
     bool patient;           /* EAGAIN is tried again */
+    u64 each_flag;          /* the step is done with each of these bits */
+    u64 each_attribute;     /* the same in attributes */
 };
 
 struct abi_case {

@@ -56,6 +56,9 @@ static const struct abi_case create[] = {
     CREATE_CASE("1 TiB", BOTH, VM_SW_PROTECTED, TIB, GMEM_MMAP, 0),
     CREATE_CASE("1 TiB, shared", ON, VM_SW_PROTECTED, TIB, MAPPED, 0),
 
+    { .name = "create: any other flag", .kernels = BOTH, .type = VM_DEFAULT,
+      .steps = { { .call = CALL_CREATE, .on = ON_VM, .size = PAGE,
+                   .each_flag = ~MAPPED, .error = EINVAL } } },
     { .name = "create: no argument", .kernels = BOTH, .type = VM_DEFAULT,
       .steps = { { .call = CALL_CREATE, .on = ON_VM, .size = PAGE,
                    .address = AT_HOLE, .error = EFAULT } } },

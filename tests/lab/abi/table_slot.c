@@ -52,6 +52,8 @@ static const struct abi_case slot[] = {
     REFUSED("read-only and logged", EINVAL,
             .flags = SLOT_GMEM | SLOT_LOG | SLOT_READONLY),
     REFUSED("unknown flag", EINVAL, .flags = SLOT_GMEM | 1u << 31),
+    REFUSED("any unknown flag", EINVAL,
+            .each_flag = ~0u & ~(SLOT_GMEM | SLOT_LOG | SLOT_READONLY)),
     REFUSED("offset within a page", EINVAL, .at = 1),
     REFUSED("offset at the end", EINVAL, .at = 4 * PAGE),
     REFUSED("offset beyond the end", EINVAL, .at = GIB),
