@@ -1,10 +1,14 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
 """The kernel layer over a small tree: what is laid, what is skipped, what is refused."""
 
+import contextlib
+import io
 import os
 import unittest
+from importlib import machinery, util
+from unittest import mock
 
-from common import CODE, LayerCase, write
+from common import CODE, TOP, LayerCase, write
 from layer import LayerError, kernel
 
 PATCH = """\
@@ -75,6 +79,21 @@ class Laying(Kernel):
         self.assertIn("if (on)", (out / "virt/a.c").read_text())
         self.assertFalse((self.tree / "virt/ours.c").exists())
         self.assertTrue(os.path.samefile(self.tree / "Makefile", out / "Makefile"))
+
+    def test_tree_behind_a_link_is_not_written(self):
+        before = (self.tree / "virt/a.c").read_text()
+        link, out = self.tmp / "linux", self.tmp / "overlay"
+        link.symlink_to(self.tree)
+        loader = machinery.SourceFileLoader("kernel_build",
+                                            str(TOP / "tests/lab/kernel-build"))
+        build = util.module_from_spec(util.spec_from_loader("kernel_build", loader))
+        loader.exec_module(build)
+        with mock.patch.object(kernel, "default_top", return_value=self.layer), \
+                contextlib.redirect_stderr(io.StringIO()):
+            build.lay_over(str(link), str(out))
+        self.assertEqual((self.tree / "virt/a.c").read_text(), before)
+        self.assertFalse((self.tree / "virt/ours.c").exists())
+        self.assertTrue((out / "virt/ours.c").exists())
 
 
 class Series(Kernel):
