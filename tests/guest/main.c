@@ -22,6 +22,7 @@ static const struct {
     { "request",  test_request,  true,  false },
     { "dma",      test_dma,      true,  false },
     { "view",     test_view,     true,  false },
+    { "touch",    test_touch,    true,  false },
     { "bench",    test_bench,    true,  false },
     { "maps",     test_maps,     true,  false },
 };

@@ -21,6 +21,7 @@ void test_dma(void);
 void test_hotplug(void);
 void test_request(void);
 void test_view(void);
+void test_touch(void);
 void test_bench(void);
 void test_maps(void);
 
