@@ -6,12 +6,13 @@ The host answers query-gmem-map in offsets of blocks. Layout translates: blocks 
 the other in RAM, whose first part stands at 0 and whose rest stands at 4 GiB.
 
     layout = Layout([('ram0', 192 * MIB), ('ram1', 320 * MIB)], low=256 * MIB)
-    with GuestVm(layout, 'test=table') as vm:
-        vm.finish(tap)
-        compare_maps(tap, vm, layout)
+    with finished_guest(tap, layout, 'test=table') as (vm, counters):
+        tap.equal(counters['ram0']['failures'], 0, 'nothing was refused')
 """
+import contextlib
 import os
 import re
+import time
 
 from lablib import (MIB, PATIENCE, Cgroup, QmpError, Tap, Vm,  # noqa: F401 (for the tests)
                     hugepages_free, in_place)
@@ -134,14 +135,19 @@ def block(qmp, name):
                  if b.get('qom-path') == '/objects/' + name), None)
 
 
-def ranges(qmp, name, limit=1024):
-    """The whole map of a block, page by page of answers."""
-    name, offset, found = block(qmp, name)['id'], 0, []
+def map_ranges(qmp, block_id, limit=1024):
+    """The whole map of the block with that id, read in answers of at most limit ranges."""
+    offset, found = 0, []
     while offset is not None:
-        answer = qmp.command('query-gmem-map', id=name, offset=offset, limit=limit)
+        answer = qmp.command('query-gmem-map', id=block_id, offset=offset, limit=limit)
         found += answer['ranges']
         offset = answer.get('next')
     return found
+
+
+def ranges(qmp, name):
+    """The whole map of the block of the backend called name."""
+    return map_ranges(qmp, block(qmp, name)['id'])
 
 
 def join(pieces):
@@ -209,3 +215,27 @@ def counters_add_up(tap, qmp, name):
     tap.equal((info['broken'], info['discard-failures']), (False, 0),
               f'{name}: nothing broke, the other side was always freed')
     return info
+
+
+@contextlib.contextmanager
+def finished_guest(tap, layout, append, minimum=1):
+    """A guest that has come to its end: (its VM, {block: what query-gmem counts}).
+
+    Its own checks passed, the host agrees with it on every page, and the counters add up. What
+    a test asks beyond that goes into the with block, after which QEMU has to end on its own.
+    """
+    with GuestVm(layout, append) as vm:
+        vm.finish(tap)
+        compare_maps(tap, vm, layout, minimum)
+        yield vm, {name: counters_add_up(tap, vm.qmp, name) for name, _ in layout.blocks}
+        tap.equal(vm.quit(), 0, 'QEMU ends on its own')
+
+
+def in_time(condition):
+    """What happens a while after (RCU, idle threads, an ejected DIMM); bounded, not measured."""
+    deadline = time.monotonic() + PATIENCE
+    while time.monotonic() < deadline:
+        if condition():
+            return True
+        time.sleep(0.5)
+    return False

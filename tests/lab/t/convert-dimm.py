@@ -8,10 +8,8 @@
 2. the same with the old backend plugged again
 3. DIMMs are added and removed while the guest converts in its own RAM: nobody disturbs the other
 """
-import time
-
-from gmemlab import (MIB, PATIENCE, SOAK, Cgroup, GuestVm, Layout, QmpError, Tap, block,
-                     compare_maps, counters_add_up)
+from gmemlab import (MIB, SOAK, Cgroup, GuestVm, Layout, QmpError, Tap, block,
+                     compare_maps, counters_add_up, in_time)
 
 SIZE = 32 * MIB
 LAYOUT = Layout([('ram0', 128 * MIB)])
@@ -31,15 +29,6 @@ def removed(qmp, dimm='dimm0'):
     while event := qmp.wait_event('DEVICE_DELETED'):
         if event['data'].get('device') == dimm:
             return True
-    return False
-
-
-def in_time(condition):
-    """QEMU frees memory when its RCU thread comes to it."""
-    for _ in range(PATIENCE):
-        if condition():
-            return True
-        time.sleep(1)
     return False
 
 

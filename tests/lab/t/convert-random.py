@@ -10,7 +10,7 @@
 4. the counters tell of that many conversions and of no failure
 The border between the blocks is in the middle of the area.
 """
-from gmemlab import MIB, SOAK, GuestVm, Layout, Tap, compare_maps, counters_add_up
+from gmemlab import MIB, SOAK, Layout, Tap, finished_guest
 
 LAYOUT = Layout([('ram0', 48 * MIB), ('ram1', 80 * MIB)])
 ROUNDS = 100000 if SOAK else 10000
@@ -19,17 +19,14 @@ ROUNDS = 100000 if SOAK else 10000
 def main():
     tap = Tap()
     append = f'test=content,random cpus=2 rounds={ROUNDS}'
-    with GuestVm(LAYOUT, append) as vm:
-        vm.finish(tap)
-        compare_maps(tap, vm, LAYOUT, minimum=500)
-        infos = [counters_add_up(tap, vm.qmp, name) for name, _ in LAYOUT.blocks]
+    with finished_guest(tap, LAYOUT, append, minimum=500) as (_, counters):
         # What asks for the state that is there counts nothing, what crosses the border twice
-        counted = sum(i['to-private']['conversions'] + i['to-shared']['conversions'] for i in infos)
+        counted = sum(c['to-private']['conversions'] + c['to-shared']['conversions']
+                      for c in counters.values())
         tap.ok(ROUNDS / 4 < counted < 3 * ROUNDS, 'a plausible number of conversions is counted',
                str(counted))
-        tap.equal([i['failures'] for i in infos], [0, 0], 'none of them failed')
+        tap.equal([c['failures'] for c in counters.values()], [0, 0], 'none of them failed')
         tap.note(f'{counted} conversions counted')
-        tap.equal(vm.quit(), 0, 'QEMU ends on its own')
     tap.done()
 
 

@@ -11,8 +11,8 @@
 RAM ends below 4 GiB in the middle of the second block, so there is a border inside low memory
 and a hole inside a block.
 """
-from gmemlab import (MIB, PAGE, GuestVm, Layout, Tap, block, compare_maps, counters_add_up,
-                     guest_private, host_private)
+from gmemlab import (MIB, PAGE, Layout, Tap, block, finished_guest, guest_private,
+                     host_private)
 
 LAYOUT = Layout([('ram0', 96 * MIB), ('ram1', 160 * MIB)], low=128 * MIB)
 
@@ -30,19 +30,15 @@ def check_comparison(tap, vm):
 def main():
     tap = Tap()
     append = f'test=table borders={LAYOUT.borders()}'
-    with GuestVm(LAYOUT, append) as vm:
-        vm.finish(tap)
-        compare_maps(tap, vm, LAYOUT, minimum=6)
-        for name, _ in LAYOUT.blocks:
-            info = counters_add_up(tap, vm.qmp, name)
+    with finished_guest(tap, LAYOUT, append, minimum=6) as (vm, counters):
+        for name, info in counters.items():
             tap.ok(info['to-private']['conversions'] and info['to-shared']['conversions'],
                    f'{name}: conversions both ways are counted', str(info))
         # "into-hole" and "over-hole" begin in the second block and need more than it has
-        info = block(vm.qmp, 'ram1')
+        info = counters['ram1']
         tap.ok(info['failures'] >= 2 and info.get('last-error'),
                'refused requests are counted and explained', str(info))
         check_comparison(tap, vm)
-        tap.equal(vm.quit(), 0, 'QEMU ends on its own')
     tap.done()
 
 

@@ -16,7 +16,8 @@ import os
 import re
 import time
 
-from gmemlab import MIB, PATIENCE, SOAK, Cgroup, GuestVm, Layout, Tap, block, hugepages_free
+from gmemlab import (MIB, SOAK, Cgroup, GuestVm, Layout, Tap, block, hugepages_free,
+                     in_time)
 
 LAYOUT = Layout([('ram0', 64 * MIB)], options=',shared-hugetlb=on')
 STARTS = 100 if SOAK else 20
@@ -26,16 +27,6 @@ WARM_UP = 20
 # Of a leaked backend of 1 GiB the state map alone would be 64 KiB
 BACKEND_SIZE = 1024 * MIB
 NOISE = 2 * MIB
-
-
-def in_time(condition):
-    """What happens a while after (RCU, idle threads); bounded, not measured."""
-    deadline = time.monotonic() + PATIENCE
-    while time.monotonic() < deadline:
-        if condition():
-            return True
-        time.sleep(0.5)
-    return False
 
 
 def kernel_vms():

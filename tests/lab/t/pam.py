@@ -8,8 +8,7 @@
 2. guest and host agree on the state of every page
 3. the host can convert what lies behind a read-only view: the state is the block's
 """
-from gmemlab import MIB, PAGE, GuestVm, Layout, Tap, block, compare_maps, counters_add_up
-from gmemlab import host_private
+from gmemlab import MIB, PAGE, Layout, Tap, block, finished_guest, host_private
 
 LAYOUT = Layout([('ram0', 96 * MIB)])
 SEGMENT = 0xd0000
@@ -17,10 +16,8 @@ SEGMENT = 0xd0000
 
 def main():
     tap = Tap()
-    with GuestVm(LAYOUT, 'test=pam') as vm:
-        vm.finish(tap)
-        compare_maps(tap, vm, LAYOUT, minimum=0)
-        info = counters_add_up(tap, vm.qmp, 'ram0')
+    with finished_guest(tap, LAYOUT, 'test=pam', minimum=0) as (vm, counters):
+        info = counters['ram0']
         tap.equal((info['to-private']['bytes'], info['private']), (PAGE, 0),
                   'one page was private for a while')
         # The guest is off: its last PAM setting left the segment a read-only view
@@ -29,7 +26,6 @@ def main():
         tap.equal(answer['converted'], PAGE, 'the host converts a page behind a read-only view')
         tap.equal(host_private(vm.qmp, LAYOUT)['ram0'], [(SEGMENT, SEGMENT + PAGE)],
                   'and the map shows it in its place')
-        tap.equal(vm.quit(), 0, 'QEMU ends on its own')
     tap.done()
 
 

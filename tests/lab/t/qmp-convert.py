@@ -11,10 +11,8 @@
 6. what is refused, and that QEMU ends on its own
 The VM stays stopped: its vCPUs have no part in this, the kernel has.
 """
-from lablib import QmpError, Tap, Vm
+from gmemlab import MIB, PAGE, QmpError, Tap, Vm, map_ranges
 
-MIB = 1 << 20
-PAGE = 4096
 SIZE = 512 * MIB
 ROUNDS = 20
 TRIES = 50
@@ -31,20 +29,10 @@ def convert(qmp, state, offset=0, size=SIZE, name='ram0', wait=True):
     return qmp.command('gmem-convert', id=name, offset=offset, size=size, state=state, wait=wait)
 
 
-def ranges(qmp, name='ram0', limit=64):
-    """The whole map, read in answers of at most limit ranges."""
-    offset, found = 0, []
-    while offset is not None:
-        answer = qmp.command('query-gmem-map', id=name, offset=offset, limit=limit)
-        found += answer['ranges']
-        offset = answer.get('next')
-    return found
-
-
 def map_adds_up(tap, qmp, what, name='ram0'):
     """Contiguous, complete, and as much private memory as query-gmem counts."""
     end = private = 0
-    for item in ranges(qmp, name):
+    for item in map_ranges(qmp, name, limit=64):
         if item['offset'] != end:
             tap.ok(False, f'{what}: the map has no gap', f'{item} follows {end:#x}')
             return
@@ -62,7 +50,8 @@ def check_convert(tap, qmp):
     tap.equal((answer['converted'], answer.get('error')), (3 * PAGE, None), 'convert: all of it')
     for page in range(0, 400, 2):
         convert(qmp, 'private', 16 * MIB + page * PAGE, PAGE)
-    tap.equal(len(ranges(qmp)), 3 + 400, 'convert: the map shows every second page')
+    tap.equal(len(map_ranges(qmp, 'ram0', limit=64)), 3 + 400,
+              'convert: the map shows every second page')
     map_adds_up(tap, qmp, 'convert')
     tap.ok('+' in qmp.hmp('info gmem'), 'convert: info gmem draws a mixed cell')
     convert(qmp, 'shared')
