@@ -33,6 +33,7 @@
 #include "system/ramblock.h"
 #include "../../accel/kvm/gmem-slots.h"
 #include "../../accel/kvm/gmem-uapi.h"
+#include "gmem-fake.h"
 
 #define PAGE (4 * KiB)
 #define PAGES 512
@@ -243,17 +244,6 @@ static void check_same(GmemBlock *block)
     }
 }
 
-static unsigned int open_files(void)
-{
-    g_autoptr(GDir) dir = g_dir_open("/proc/self/fd", 0, NULL);
-    unsigned int files = 0;
-
-    while (g_dir_read_name(dir)) {
-        files++;
-    }
-    return files;
-}
-
 /* ---- tests ---- */
 
 static void test_convert(gconstpointer opaque)
@@ -412,7 +402,7 @@ static void test_slots(void)
 
 static void test_gone(void)
 {
-    unsigned int before = open_files();
+    unsigned int before = gmem_open_files();
     GmemBlock *block = set_up(GMEM_PAGE_SHARED);
 
     gmem_block_ref(block);
@@ -428,7 +418,7 @@ static void test_gone(void)
     g_assert_cmpint(convert(block, 0, 1, GMEM_PAGE_SHARED), ==, -EINVAL);
     gmem_block_unref(block);
     g_free(ram);
-    g_assert_cmpuint(open_files(), ==, before);
+    g_assert_cmpuint(gmem_open_files(), ==, before);
 }
 
 /* There is no second descriptor to be had */

@@ -27,6 +27,7 @@
 #include "system/kvm.h"
 #include "system/memory.h"
 #include "system/ramblock.h"
+#include "gmem-fake.h"
 
 #define SIZE (64 * KiB)
 
@@ -167,17 +168,6 @@ static bool shows(int fd)
     return byte == ram->host[SIZE - 1];
 }
 
-static unsigned int open_files(void)
-{
-    g_autoptr(GDir) dir = g_dir_open("/proc/self/fd", 0, NULL);
-    unsigned int files = 0;
-
-    while (g_dir_read_name(dir)) {
-        files++;
-    }
-    return files;
-}
-
 /* ---- tests ---- */
 
 static void test_split(void)
@@ -195,7 +185,7 @@ static void test_split(void)
 
 static void check_replaced(bool with_file)
 {
-    unsigned int before = open_files();
+    unsigned int before = gmem_open_files();
     int number, old = -1;
     uint8_t *host;
 
@@ -222,7 +212,7 @@ static void check_replaced(bool with_file)
     }
     g_assert_cmpint(fake.claims, ==, 1);
     tear_down();
-    g_assert_cmpuint(open_files(), ==, before);
+    g_assert_cmpuint(gmem_open_files(), ==, before);
 }
 
 static void test_in_place(void)
@@ -247,7 +237,7 @@ static void test_backend(void)
 /* Nothing has happened, but for the message */
 static void check_refused(const char *want)
 {
-    unsigned int before = open_files();
+    unsigned int before = gmem_open_files();
     uint32_t flags = ram->flags;
     int number = ram->fd;
     Error *err = NULL;
@@ -262,7 +252,7 @@ static void check_refused(const char *want)
     if (number >= 0) {
         g_assert_true(shows(number));
     }
-    g_assert_cmpuint(open_files(), ==, before);
+    g_assert_cmpuint(gmem_open_files(), ==, before);
     tear_down();
 }
 

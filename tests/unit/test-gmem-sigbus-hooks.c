@@ -23,6 +23,7 @@
 #include "system/gmem-ram.h"
 #include "system/gmem-sigbus.h"
 #include "system/ramblock.h"
+#include "gmem-fake.h"
 
 #include <sys/mman.h>
 #include <sys/resource.h>
@@ -101,17 +102,6 @@ static const GmemObserver observer = {
     .denied = on_denied,
 };
 
-static int fake_set_state(GmemBlock *block, uint64_t offset, uint64_t size,
-                          GmemPageState to, uint64_t *busy)
-{
-    return 0;
-}
-
-static const GmemProviderOps fake_ops = {
-    .name = "fake",
-    .set_state = fake_set_state,
-};
-
 /* ---- helpers ---- */
 
 static void run_main_loop(void)
@@ -188,7 +178,7 @@ static void set_shared(bool shared)
 static void make_ram(void)
 {
     GmemBlockConfig config = {
-        .id = "ram", .mode = GMEM_BLOCK_MODE_IN_PLACE, .ops = &fake_ops,
+        .id = "ram", .mode = GMEM_BLOCK_MODE_IN_PLACE, .ops = &gmem_fake_ops,
         .initial = GMEM_PAGE_PRIVATE, .size = PAGES * PAGE,
     };
 

@@ -19,6 +19,7 @@
 #include "qemu/atomic.h"
 #include "qemu/thread.h"
 #include "system/gmem-sigbus.h"
+#include "gmem-fake.h"
 
 #include <sys/mman.h>
 #include <sys/resource.h>
@@ -58,17 +59,6 @@ static void handle_sigbus(int flags)
     g_assert_cmpint(sigaction(SIGBUS, &action, NULL), ==, 0);
 }
 
-static int fake_set_state(GmemBlock *block, uint64_t offset, uint64_t size,
-                          GmemPageState to, uint64_t *busy)
-{
-    return 0;
-}
-
-static const GmemProviderOps fake_ops = {
-    .name = "fake",
-    .set_state = fake_set_state,
-};
-
 /* The pages from @page on are private */
 static void set_private(Memory *mem, unsigned int page)
 {
@@ -85,7 +75,7 @@ static Memory *memory_new(unsigned int pages)
 {
     Memory *mem = g_new0(Memory, 1);
     GmemBlockConfig config = {
-        .id = "ram", .mode = GMEM_BLOCK_MODE_IN_PLACE, .ops = &fake_ops,
+        .id = "ram", .mode = GMEM_BLOCK_MODE_IN_PLACE, .ops = &gmem_fake_ops,
         .initial = GMEM_PAGE_PRIVATE, .size = (uint64_t)pages * PAGE,
     };
     uint8_t *room;

@@ -25,6 +25,7 @@
 #include "system/gmem-ram.h"
 #include "system/gmem-touch-hooks.h"
 #include "system/runstate.h"
+#include "gmem-fake.h"
 
 #define PAGE 4096
 
@@ -147,17 +148,6 @@ int monitor_printf(Monitor *mon, const char *fmt, ...)
 
 /* ---- the fixture ---- */
 
-static int fake_set_state(GmemBlock *block, uint64_t offset, uint64_t size,
-                          GmemPageState to, uint64_t *busy)
-{
-    return 0;
-}
-
-static const GmemProviderOps fake_ops = {
-    .name = "fake",
-    .set_state = fake_set_state,
-};
-
 static void convert(int which, uint64_t offset, uint64_t size,
                     GmemPageState to)
 {
@@ -174,7 +164,7 @@ static void setup(void)
     for (int i = 0; i < NR_BLOCKS; i++) {
         GmemBlockConfig config = {
             .id = names[i], .mode = GMEM_BLOCK_MODE_SPLIT, .size = 64 * MiB,
-            .initial = GMEM_PAGE_SHARED, .ops = &fake_ops,
+            .initial = GMEM_PAGE_SHARED, .ops = &gmem_fake_ops,
         };
 
         blocks[i] = gmem_block_new(&config);
