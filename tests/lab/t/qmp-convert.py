@@ -11,14 +11,16 @@
 6. what is refused, and that QEMU ends on its own
 The VM stays stopped: its vCPUs have no part in this, the kernel has.
 """
-from gmemlab import MIB, PAGE, QmpError, Tap, Vm, map_ranges
+from gmemlab import MIB, PAGE, QmpError, Tap, Vm, in_place, map_ranges
 
 SIZE = 512 * MIB
 ROUNDS = 20
 TRIES = 50
 ARGS = ['-accel', 'kvm', '-machine', 'pc-q35-swp,memory-backend=ram0', '-S', '-m',
         '512M,slots=2,maxmem=2G', '-object',
-        'memory-backend-gmem,id=ram0,size=512M,conversion-timeout=30000']
+        'memory-backend-gmem,id=ram0,size=512M,conversion-timeout=30000' +
+        # memory that is not there is converted in place before anybody can cancel that
+        (',prealloc=on' if in_place() else '')]
 
 
 def block(qmp, name='ram0'):
