@@ -10,7 +10,8 @@
  * and no pattern that a guest may choose more than a bit per page, which the
  * VM's memory cgroup pays.  (A word per 16 MiB is much for a file of exbibytes, which
  * takes no more than a number to create.  So the map is limited to as many chunks
- * as the host has pages, that is, to files 4096 times as large as its memory.)
+ * as the host has pages, that is, to files 4096 times as large as its memory.  And
+ * what clears bits goes from chunk to chunk that is there, not by the file's size.)
  *
  * Writers hold the mapping's invalidate_lock exclusively.  They first prepare the
  * map, which allocates and may fail but changes no page, and then change it,
@@ -66,7 +67,8 @@ void kvm_gmem_state_destroy(struct xarray *changed)
 
 	xa_for_each(changed, chunk, entry) {
 		if (!xa_is_value(entry))
-			kfree(entry);
+			bitmap_free(entry);
+		cond_resched();
 	}
 	xa_destroy(changed);
 }
@@ -179,6 +181,51 @@ static int kvm_gmem_prepare_part(struct xarray *changed,
 	return 0;
 }
 
+/* Between two chunks, of which there may be many. */
+static int kvm_gmem_prepare_pause(void)
+{
+	cond_resched();
+	return fatal_signal_pending(current) ? -EINTR : 0;
+}
+
+/* Every chunk of the range needs a place, also those without a set bit. */
+static int kvm_gmem_prepare_to_set(struct xarray *changed, pgoff_t start,
+				   pgoff_t end)
+{
+	unsigned long chunk;
+	int r = 0;
+
+	if ((end - start) / KVM_GMEM_CHUNK_PAGES > totalram_pages())
+		return -ENOMEM;
+
+	for (chunk = start / KVM_GMEM_CHUNK_PAGES;
+	     !r && chunk <= (end - 1) / KVM_GMEM_CHUNK_PAGES; chunk++) {
+		struct kvm_gmem_part part = kvm_gmem_part(chunk, start, end);
+
+		r = kvm_gmem_prepare_part(changed, &part, true);
+		r = r ?: kvm_gmem_prepare_pause();
+	}
+	return r;
+}
+
+static int kvm_gmem_prepare_to_clear(struct xarray *changed, pgoff_t start,
+				     pgoff_t end)
+{
+	unsigned long chunk;
+	void *entry;
+	int r;
+
+	kvm_gmem_for_each_chunk(changed, chunk, entry, start, end) {
+		struct kvm_gmem_part part = kvm_gmem_part(chunk, start, end);
+
+		r = kvm_gmem_prepare_part(changed, &part, false);
+		r = r ?: kvm_gmem_prepare_pause();
+		if (r)
+			return r;
+	}
+	return 0;
+}
+
 /*
  * Makes sure that kvm_gmem_state_set() of the same range cannot fail.  Changes no
  * page's state; what it has allocated when it fails is of use to the next one.
@@ -187,25 +234,11 @@ static int kvm_gmem_state_prepare(struct inode *inode, pgoff_t start,
 				  pgoff_t end, bool private)
 {
 	struct xarray *changed = &GMEM_I(inode)->changed;
-	bool set = private != kvm_gmem_starts_private(inode);
-	unsigned long chunk;
-	int r;
 
-	if (set && (end - start) / KVM_GMEM_CHUNK_PAGES > totalram_pages())
-		return -ENOMEM;
+	if (private != kvm_gmem_starts_private(inode))
+		return kvm_gmem_prepare_to_set(changed, start, end);
 
-	for (chunk = start / KVM_GMEM_CHUNK_PAGES;
-	     chunk <= (end - 1) / KVM_GMEM_CHUNK_PAGES; chunk++) {
-		struct kvm_gmem_part part = kvm_gmem_part(chunk, start, end);
-
-		r = kvm_gmem_prepare_part(changed, &part, set);
-		if (r)
-			return r;
-		if (fatal_signal_pending(current))
-			return -EINTR;
-		cond_resched();
-	}
-	return 0;
+	return kvm_gmem_prepare_to_clear(changed, start, end);
 }
 
 static void kvm_gmem_set_part(struct xarray *changed,
@@ -227,19 +260,40 @@ static void kvm_gmem_set_part(struct xarray *changed,
 	}
 }
 
-/* Changes the state of [start, end), which has been prepared. */
-static void kvm_gmem_state_set(struct inode *inode, pgoff_t start, pgoff_t end,
-			       bool private)
+static void kvm_gmem_set_range(struct xarray *changed, pgoff_t start, pgoff_t end)
 {
-	struct xarray *changed = &GMEM_I(inode)->changed;
-	bool set = private != kvm_gmem_starts_private(inode);
 	unsigned long chunk;
 
 	for (chunk = start / KVM_GMEM_CHUNK_PAGES;
 	     chunk <= (end - 1) / KVM_GMEM_CHUNK_PAGES; chunk++) {
 		struct kvm_gmem_part part = kvm_gmem_part(chunk, start, end);
 
-		kvm_gmem_set_part(changed, &part, set);
+		kvm_gmem_set_part(changed, &part, true);
 		cond_resched();
 	}
+}
+
+static void kvm_gmem_clear_range(struct xarray *changed, pgoff_t start, pgoff_t end)
+{
+	unsigned long chunk;
+	void *entry;
+
+	kvm_gmem_for_each_chunk(changed, chunk, entry, start, end) {
+		struct kvm_gmem_part part = kvm_gmem_part(chunk, start, end);
+
+		kvm_gmem_set_part(changed, &part, false);
+		cond_resched();
+	}
+}
+
+/* Changes the state of [start, end), which has been prepared. */
+static void kvm_gmem_state_set(struct inode *inode, pgoff_t start, pgoff_t end,
+			       bool private)
+{
+	struct xarray *changed = &GMEM_I(inode)->changed;
+
+	if (private != kvm_gmem_starts_private(inode))
+		kvm_gmem_set_range(changed, start, end);
+	else
+		kvm_gmem_clear_range(changed, start, end);
 }

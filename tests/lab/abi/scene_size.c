@@ -83,6 +83,52 @@ bool scene_sparse(void)
         stamped(w.window + last, last / PAGE, 'S') && good;
 }
 
+/* The greatest file there can be, and its last page */
+#define GREATEST   ((1ull << 63) - PAGE)
+#define LAST       (GREATEST - PAGE)
+
+static unsigned char *map_at(int gmem, u64 offset)
+{
+    unsigned char *page = mmap(NULL, PAGE, PROT_READ | PROT_WRITE, MAP_SHARED,
+                               gmem, offset);
+
+    must(page != MAP_FAILED);
+    return page;
+}
+
+/*
+ * Single pages get the other state and lose it again with the whole file: more
+ * chunks of anything than a kernel can go through within the time of a test.
+ */
+static bool greatest(u64 flags)
+{
+    bool shared = flags & GMEM_SHARED;
+    u64 other = shared ? PRIVATE : 0, first = other ^ PRIVATE, where = ~0ull;
+    int before = shared ? 0 : TOUCH_SIGBUS, after = before ^ TOUCH_SIGBUS;
+    unsigned char *low, *high;
+    struct world w;
+    bool good;
+    int gmem;
+
+    world_open(&w, VM_SW_PROTECTED, 0, PAGE);
+    must((gmem = gmem_create(w.fd[ON_VM], GREATEST, flags)) >= 0);
+    low = map_at(gmem, 0);
+    high = map_at(gmem, LAST);
+    must(convert(gmem, 0, GREATEST, other, &where) == ENOMEM && where == 0);
+    good = touch(low, true) == before && touch(high, true) == before;
+    convert_surely(gmem, 0, PAGE, other);
+    convert_surely(gmem, GREATEST / 2 / PAGE * PAGE, PAGE, other);
+    convert_surely(gmem, LAST, PAGE, other);
+    good = touch(low, true) == after && touch(high, true) == after && good;
+    convert_surely(gmem, 0, GREATEST, first);
+    return touch(low, true) == before && touch(high, true) == before && good;
+}
+
+bool scene_greatest(void)
+{
+    return greatest(MAPPED) && greatest(GMEM_MMAP);
+}
+
 bool scene_gigabyte(void)
 {
     long before = meminfo("Slab");

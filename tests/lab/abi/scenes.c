@@ -35,6 +35,7 @@ const struct scene scenes[] = {
     SCENE("a slot comes and goes meanwhile", scene_slot),
 
     SCENE("a file of 1 TiB", scene_sparse),
+    SCENE("the greatest file there can be", scene_greatest),
     SCENE("1 GiB never touched, in a slot", scene_gigabyte),
     SCENE("64 MiB, allocated once whatever its state", scene_large),
     SCENE("the states of alternate pages take no memory for ever",

@@ -34,7 +34,7 @@ bool scene_overlap(void), scene_punch(void), scene_remap(void);
 bool scene_count(void), scene_count_all(void), scene_count_busy(void);
 bool scene_pre_fault(void), scene_slot(void);
 /* scene_size.c: sizes, and the memory that states take */
-bool scene_sparse(void), scene_gigabyte(void), scene_large(void);
-bool scene_alternate(void), scene_no_memory(void);
+bool scene_sparse(void), scene_greatest(void), scene_gigabyte(void);
+bool scene_large(void), scene_alternate(void), scene_no_memory(void);
 
 #endif
