@@ -37,7 +37,14 @@ bool kvm_gmem_range_has_attributes(struct kvm *kvm, gfn_t start, gfn_t end,
 				   unsigned long mask, unsigned long attrs);
 
 /* What KVM_CAP_GUEST_MEMFD_MEMORY_ATTRIBUTES answers; kvm may be NULL. */
+#ifdef CONFIG_KVM_GUEST_MEMFD
 u64 kvm_gmem_supported_attributes(struct kvm *kvm);
+#else
+static inline u64 kvm_gmem_supported_attributes(struct kvm *kvm)
+{
+	return 0;
+}
+#endif
 
 /*
  * The launch of a confidential VM takes each page from a source in user memory.
