@@ -285,8 +285,16 @@ static void kvm_gmem_change(struct kvm_gmem_conversion *c)
 	kvm_gmem_begin_change(c);
 	kvm_gmem_state_set(c->inode, c->start, c->end, c->to_private);
 #ifdef CONFIG_HAVE_KVM_ARCH_GMEM_RECLAIM
-	if (!c->to_private)
+	if (!c->to_private) {
+		/*
+		 * A folio that the walk does not find comes into the page cache
+		 * later, and then its maker must see the new state.  Pairs with
+		 * the atomic operations between that and kvm_gmem_get_pfn()'s
+		 * look at the state.
+		 */
+		smp_mb();
 		kvm_gmem_walk(c, kvm_gmem_reclaim_batch, false);
+	}
 #endif
 	kvm_gmem_end_change(c);
 }
