@@ -28,7 +28,7 @@ static u64 size_of(const struct world *w, const struct step *s)
     return s->size == WHOLE ? w->size : s->size;
 }
 
-/* size bytes whose second half, or all, is not there */
+/* size bytes that are not all there, or shall not be written to */
 static void *bad_place(enum place place, size_t size)
 {
     unsigned char *two;
@@ -39,7 +39,23 @@ static void *bad_place(enum place place, size_t size)
     two = mmap(NULL, 2 * PAGE, PROT_READ | PROT_WRITE,
                MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
     must(two != MAP_FAILED && munmap(two + PAGE, PAGE) == 0);
+    if (place == AT_READ_ONLY) {
+        return two;
+    }
     return place == AT_HOLE ? two + PAGE : two + PAGE - size / 2;
+}
+
+/* As much of the argument as there is room for */
+static void fill_place(enum place place, void *argument, const void *good,
+                       size_t size)
+{
+    if (place == AT_EDGE) {
+        memcpy(argument, good, size / 2);
+    } else if (place == AT_READ_ONLY) {
+        memcpy(argument, good, size);
+        /* it is at the beginning of a page */
+        must(mprotect(argument, PAGE, PROT_READ) == 0);
+    }
 }
 
 static void do_check(struct world *w, const struct step *s, struct answer *a)
@@ -75,9 +91,7 @@ static void do_convert(struct world *w, const struct step *s, struct answer *a)
     }
     if (s->address != AT_WINDOW) {
         argument = bad_place(s->address, sizeof(good));
-        if (s->address == AT_EDGE) {
-            memcpy(argument, &good, sizeof(good) / 2);
-        }
+        fill_place(s->address, argument, &good, sizeof(good));
     }
     do {
         a->error = call(fd, ABI_SET_MEMORY_ATTRIBUTES2, argument) ? errno : 0;

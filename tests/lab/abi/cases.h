@@ -62,6 +62,7 @@ enum place {
     AT_NULL,
     AT_HOLE,            /* an address without memory */
     AT_EDGE,            /* half of the argument is in a hole */
+    AT_READ_ONLY,       /* (CALL_CONVERT) all is there, for reading */
     AT_ODD,             /* (slots) not at a page's beginning */
 };
 

@@ -100,6 +100,8 @@ static const struct abi_case refuse[] = {
     REFUSED("argument half there, size 0", EFAULT, .address = AT_EDGE,
             .size = 0),
     WHILE_BUSY("argument half there", EFAULT, .address = AT_EDGE),
+    WHILE_BUSY("argument where error_offset cannot be written", EFAULT,
+               .address = AT_READ_ONLY),
 
     WRONG("flag bit 0", .flags = 1),
     WRONG("flag bit 1", .flags = 1 << 1),
