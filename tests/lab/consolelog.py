@@ -13,6 +13,7 @@ COMPLAINTS = re.compile(r'''
     | \bpossible\ (recursive|circular|irq)\b | \bsuspicious\ RCU\ usage\b
     | \brefcount_t:\  | \bUBSAN: | \brcu:\ INFO:\ .*\bdetected\b | \bsoft\ lockup\b
     | \bOut\ of\ memory:\ | \binconsistent\ lock\ state\b | \bsegfault\ at\b
+    | \bBUG\ \S+\ \( | \bnon-static\ key\b | \blockdep\ is\ turned\ off\b
     ''', re.VERBOSE)
 
 

@@ -42,22 +42,23 @@ def qemu_binary():
 
 
 def fragments(given):
-    """Options of kernel-build for LAB_KERNEL=WORD, which names kernel-WORD.config."""
-    if not given:
-        return []
-    fragment = os.path.join(HERE, f'kernel-{given}.config')
-    if not os.path.isfile(fragment):
-        raise LabError(f'LAB_KERNEL={given}: no directory with a bzImage, and there is no '
-                       f'tests/lab/kernel-{given}.config')
-    return ['--fragment', fragment]
+    """Options of kernel-build for LAB_KERNEL=WORD or WORD+WORD: each names kernel-WORD.config."""
+    options = []
+    for word in given.split('+') if given else []:
+        fragment = os.path.join(HERE, f'kernel-{word}.config')
+        if not os.path.isfile(fragment):
+            raise LabError(f'LAB_KERNEL={given}: no directory with a bzImage, and there is no '
+                           f'tests/lab/kernel-{word}.config')
+        options += ['--fragment', fragment]
+    return options
 
 
-def build_kernel():
-    """The directory with the kernel.
+def build_kernel(given=None):
+    """The directory with the kernel that is given, by default the one that LAB_KERNEL gives.
 
-    LAB_KERNEL can name another one: a directory that has a bzImage, or a variant ("debug").
+    That is a directory that has a bzImage, or variants of the lab's kernel ("debug+small").
     """
-    given = os.environ.get('LAB_KERNEL', '')
+    given = os.environ.get('LAB_KERNEL', '') if given is None else given
     if given and os.path.isfile(os.path.join(given, 'bzImage')):
         return os.path.abspath(given)
     made = subprocess.run([os.path.join(HERE, 'kernel-build'), *fragments(given)],

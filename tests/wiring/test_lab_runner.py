@@ -6,6 +6,7 @@ import io
 import sys
 import unittest
 from importlib import machinery, util
+from pathlib import Path
 
 from common import LayerCase, TOP, write
 
@@ -92,6 +93,24 @@ class LabRunner(LayerCase):
                          {"": ["--mem=1G"],
                           " (in place)": ["--mem=1G", "--in-place"]})
 
+    def test_kernel_is_chosen_per_file(self):
+        path = self.top / "test.py"
+        write(path, "#!/bin/sh\n# lab: outside kernel=debug+small\n")
+        run = load()
+        self.assertEqual(run.kernel_for(str(path)), "debug+small")
+        self.assertEqual(run.runs(str(path)), {"": None})
+        write(path, "#!/bin/sh\n# lab: mem=1G\n")
+        self.assertIsNone(run.kernel_for(str(path)))
+
+    def test_kernel_reaches_the_test(self):
+        path = self.top / "test.py"
+        write(path, "#!/bin/sh\n# lab: outside\necho \"ok 1 - $LAB_KERNEL\"\necho 1..1\n")
+        path.chmod(0o755)
+        run, out = load(), io.StringIO()
+        with contextlib.redirect_stdout(out):
+            run.run_test("t", str(path), None, run.Report(), "/some/kernel")
+        self.assertIn("ok 1 - t: /some/kernel", out.getvalue())
+
     def test_mistyped_header_is_refused(self):
         for line, word in (("# lab: inplace=on", "inplace"),
                            ("# lab: in-place=perhaps", "perhaps")):
@@ -105,8 +124,11 @@ class LabRunner(LayerCase):
         self.assertEqual(labvm.fragments(""), [])
         self.assertEqual(labvm.fragments("debug"),
                          ["--fragment", str(TOP / "tests/lab/kernel-debug.config")])
+        both = labvm.fragments("debug+confidential")
+        self.assertEqual([Path(f).name for f in both[1::2]],
+                         ["kernel-debug.config", "kernel-confidential.config"])
         with self.assertRaises(labvm.LabError) as caught:
-            labvm.fragments("debag")
+            labvm.fragments("debug+debag")
         self.assertIn("kernel-debag.config", str(caught.exception))
 
 

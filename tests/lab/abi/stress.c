@@ -334,6 +334,25 @@ static enum verdict run(const void *arg)
     return check_counts() ? PASSED : FAILED;
 }
 
+/* A lockdep that met its own limits is silent, which must not pass for order */
+static enum verdict check_lockdep(const void *arg)
+{
+    FILE *file = fopen("/proc/lockdep_stats", "re");
+    char line[256];
+    int on;
+
+    (void)arg;
+    if (!file) {
+        skip("this kernel has no lockdep");
+    }
+    while (fgets(line, sizeof(line), file)) {
+        if (sscanf(line, " debug_locks: %d", &on) == 1) {
+            return on ? PASSED : FAILED;
+        }
+    }
+    fail("/proc/lockdep_stats does not say whether it is on");
+}
+
 int main(int argc, char **argv)
 {
     static const struct option known[] = {
@@ -360,5 +379,6 @@ int main(int argc, char **argv)
         return 0;
     }
     tap_run("everything at once", run, NULL);
+    tap_run("the kernel's locks were watched to the end", check_lockdep, NULL);
     return tap_done();
 }

@@ -30,7 +30,13 @@ SICK = ['[    1.0] BUG: kernel NULL pointer dereference, address: 00000000000000
         '[    1.0] rcu: INFO: rcu_preempt detected stalls on CPUs/tasks:',
         '[    1.0] watchdog: BUG: soft lockup - CPU#1 stuck for 26s!',
         '[    1.0] Kernel panic - not syncing: x', '[    1.0] Out of memory: Killed process 7',
-        '[    1.0] qemu[7]: segfault at 0 ip 0 sp 0 error 4']
+        '[    1.0] qemu[7]: segfault at 0 ip 0 sp 0 error 4',
+        '[    1.0] BUG: KASAN: slab-use-after-free in f+0x1/0x2',
+        '[    1.0] BUG kmalloc-64 (Not tainted): Poison overwritten',
+        '[    1.0] refcount_t: underflow; use-after-free.',
+        '[    1.0] WARNING: lock held when returning to user space!',
+        '[    1.0] INFO: trying to register non-static key.',
+        '[    1.0] INFO: lockdep is turned off.']
 HEALTHY = ['[    1.0] Run /init as init process', '[    1.0] debugfs: mounted',
            '[    1.0] software IO TLB: mapped', '[    1.0] kvm_amd: Nested Paging enabled']
 
