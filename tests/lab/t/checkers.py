@@ -16,15 +16,15 @@ from lablib import Tap
 
 LAB = os.path.join(os.path.dirname(os.path.dirname(os.path.abspath(__file__))), 'lab')
 COMPLAINED = 123
-# (what lkdtm is to do, what must be found, the console's line about it); the lock comes last, as
-# the process that leaves it locked is not fit for much
+# (what lkdtm is to do, what must be found, the console's line about it); the lock comes first,
+# as the reports of the others switch lockdep off
 WRONGS = [
+    ('SPINLOCKUP', 'lockdep: a lock is left locked',
+     r'WARNING: lock held when returning to user space'),
     ('READ_AFTER_FREE', 'KASAN: memory is read that was freed',
      r'BUG: KASAN: slab-use-after-free'),
     ('REFCOUNT_DEC_NEGATIVE', 'a reference count falls below nothing', r'refcount_t: '),
     ('CORRUPT_LIST_ADD', 'a list is not linked as it should be', r'WARNING: .*list'),
-    ('SPINLOCKUP', 'lockdep: a lock is left locked',
-     r'WARNING: lock held when returning to user space'),
 ]
 JOB = ' '.join(f'sh -c "echo {what} >/sys/kernel/debug/provoke-crash/DIRECT";'
                for what, _, _ in WRONGS)
