@@ -1,10 +1,7 @@
 /*
- * Sinks for touches of private pages
+ * Sinks for touches of private pages: what one thread sees
  *
  * SPDX-License-Identifier: GPL-2.0-or-later
- *
- * The SIGBUS is real: memory that is mapped from a memfd and lies behind its end, as a page
- * that is private does for guest_memfd.  ftruncate() is the conversion.
  *
  *  1. reads find zeros, writes vanish, and the touches are reported, of each block in turn
  *  2. what is not ours ends the process as before, and so does a thread that blocks SIGBUS
@@ -12,144 +9,16 @@
  *  4. touches of several pages, by copies and by one instruction; the handler on its own stack
  *  5. there are never more than so many sinks, and none is left when the memory goes
  *  6. when the kernel has no room, nothing is lost
- *  7. many threads at once: on one page; on all, while pages come and go
  */
 
 #include "qemu/osdep.h"
-#include "qemu/atomic.h"
-#include "qemu/thread.h"
 #include "system/gmem-sigbus.h"
-#include "gmem-fake.h"
+#include "gmem-sigbus-fixture.h"
 
 #include <sys/mman.h>
 #include <sys/resource.h>
 #include <sys/syscall.h>
 #include <sys/wait.h>
-
-#define PAGE 4096
-#define MAX_SINKS 256       /* system/gmem-sigbus.c */
-#define NAME "gmem-sigbus-test"
-
-typedef struct Memory {
-    int fd;
-    size_t size;
-    uint8_t *host;
-    GmemBlock *block;
-} Memory;
-
-static unsigned int nr_signals;
-
-/* ---- fixture ---- */
-
-static void on_sigbus(int n, siginfo_t *info, void *context)
-{
-    qatomic_inc(&nr_signals);
-    if (info->si_code != BUS_ADRERR || !gmem_sigbus_recover(info->si_addr)) {
-        signal(SIGBUS, SIG_DFL);
-        raise(SIGBUS);
-    }
-}
-
-static void handle_sigbus(int flags)
-{
-    struct sigaction action = {
-        .sa_sigaction = on_sigbus, .sa_flags = SA_SIGINFO | flags,
-    };
-
-    g_assert_cmpint(sigaction(SIGBUS, &action, NULL), ==, 0);
-}
-
-/* The pages from @page on are private */
-static void set_private(Memory *mem, unsigned int page)
-{
-    g_assert_cmpint(ftruncate(mem->fd, (off_t)page * PAGE), ==, 0);
-}
-
-static int set_shared(Memory *mem)
-{
-    g_assert_cmpint(ftruncate(mem->fd, mem->size), ==, 0);
-    return gmem_sigbus_restore(mem->host, mem->size);
-}
-
-static Memory *memory_new(unsigned int pages)
-{
-    Memory *mem = g_new0(Memory, 1);
-    GmemBlockConfig config = {
-        .id = "ram", .mode = GMEM_BLOCK_MODE_IN_PLACE, .ops = &gmem_fake_ops,
-        .initial = GMEM_PAGE_PRIVATE, .size = (uint64_t)pages * PAGE,
-    };
-    uint8_t *room;
-
-    mem->size = config.size;
-    mem->fd = memfd_create(NAME, MFD_CLOEXEC);
-    g_assert_cmpint(mem->fd, >=, 0);
-    /* Two mappings of the file never become one: a page is free on both sides */
-    room = mmap(NULL, mem->size + 2 * PAGE, PROT_NONE,
-                MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
-    g_assert(room != MAP_FAILED);
-    mem->host = mmap(room + PAGE, mem->size, PROT_READ | PROT_WRITE,
-                     MAP_SHARED | MAP_FIXED, mem->fd, 0);
-    g_assert(mem->host != MAP_FAILED);
-    mem->block = gmem_block_new(&config);
-    g_assert_cmpint(gmem_sigbus_add(mem->block, mem->host, mem->size), ==, 0);
-    return mem;
-}
-
-static void memory_free(Memory *mem)
-{
-    gmem_sigbus_remove(mem->block);
-    munmap(mem->host - PAGE, mem->size + 2 * PAGE);
-    close(mem->fd);
-    gmem_block_retire(mem->block);
-    gmem_block_unref(mem->block);
-    g_free(mem);
-}
-
-/* ThreadSanitizer takes the mmap() of a sink for a write to what is touched */
-#define TOUCH __attribute__((noinline, no_sanitize("thread")))
-
-static TOUCH uint8_t load(Memory *mem, size_t offset)
-{
-    return *(volatile uint8_t *)(mem->host + offset);
-}
-
-static TOUCH void store(Memory *mem, size_t offset, uint8_t value)
-{
-    *(volatile uint8_t *)(mem->host + offset) = value;
-}
-
-static TOUCH uint64_t load_word(Memory *mem, size_t offset)
-{
-    return *(volatile uint64_t *)(mem->host + offset);
-}
-
-static TOUCH void store_word(Memory *mem, size_t offset, uint64_t value)
-{
-    *(volatile uint64_t *)(mem->host + offset) = value;
-}
-
-/* How many mappings there are of any test's file; with @mem, in its memory only */
-static unsigned int mappings(Memory *mem)
-{
-    FILE *maps = fopen("/proc/self/maps", "r");
-    unsigned int found = 0;
-    char line[512];
-
-    g_assert_nonnull(maps);
-    while (fgets(line, sizeof(line), maps)) {
-        uintptr_t start, end;
-
-        g_assert_cmpint(sscanf(line, "%" SCNxPTR "-%" SCNxPTR, &start, &end),
-                        ==, 2);
-        if (mem ? start < (uintptr_t)mem->host + mem->size &&
-                  end > (uintptr_t)mem->host
-                : !!strstr(line, NAME)) {
-            found++;
-        }
-    }
-    fclose(maps);
-    return found;
-}
 
 /* What the kernel says of the mapping at @addr, as "rd wr sh ..." */
 static char *flags_at(const void *addr)
@@ -560,153 +429,6 @@ static void test_no_room(gconstpointer answer)
     memory_free(mem);
 }
 
-/* ---- 7. many threads ---- */
-
-#define TOUCHERS 4
-#define MEMORIES 5
-#define PAGES 64            /* of each; all of them have more than MAX_SINKS */
-
-static Memory *memories[MEMORIES];
-static bool stop;
-
-static unsigned int rounds(void)
-{
-    return g_getenv("GMEM_SOAK") ? 5000 : 150;
-}
-
-static void unblock_sigbus(void)
-{
-    sigset_t set;
-
-    sigemptyset(&set);
-    sigaddset(&set, SIGBUS);
-    pthread_sigmask(SIG_UNBLOCK, &set, NULL);
-}
-
-static void *touch_one_page(void *opaque)
-{
-    Memory *mem = opaque;
-
-    unblock_sigbus();
-    while (!qatomic_read(&stop)) {
-        store(mem, PAGE + 16, load(mem, PAGE + 17));
-    }
-    return NULL;
-}
-
-static void *touch_all(void *opaque)
-{
-    uint32_t random = GPOINTER_TO_UINT(opaque) + 1;
-
-    unblock_sigbus();
-    while (!qatomic_read(&stop)) {
-        Memory *mem;
-        size_t page;
-
-        random = random * 1664525 + 1013904223;
-        mem = memories[(random >> 8) % MEMORIES];
-        page = (random >> 16) % PAGES;
-        /* the first bytes of a page are the converters' */
-        store(mem, page * PAGE + 16, load(mem, page * PAGE + 32));
-    }
-    return NULL;
-}
-
-/* Each page of @mem, as QEMU sees it, is the file's */
-static void check_no_sink(Memory *mem, uint64_t stamp)
-{
-    uint64_t found;
-    size_t page;
-
-    for (page = 0; page < PAGES; page++) {
-        stamp += page;
-        g_assert_cmpint(pwrite(mem->fd, &stamp, sizeof(stamp), page * PAGE),
-                        ==, sizeof(stamp));
-        g_assert_cmphex(load_word(mem, page * PAGE), ==, stamp);
-        store_word(mem, page * PAGE, ~stamp);
-        g_assert_cmpint(pread(mem->fd, &found, sizeof(found), page * PAGE), ==,
-                        sizeof(found));
-        g_assert_cmphex(found, ==, ~stamp);
-    }
-}
-
-static void *convert(void *opaque)
-{
-    Memory *mem = opaque;
-    unsigned int i, n = rounds();
-
-    unblock_sigbus();
-    for (i = 0; i < n; i++) {
-        unsigned int signals = qatomic_read(&nr_signals);
-
-        set_private(mem, i % 3 ? i % PAGES : 0);
-        while (i % 3 && qatomic_read(&nr_signals) == signals) {
-            sched_yield();
-        }
-        g_assert_cmpint(set_shared(mem), ==, 0);
-        check_no_sink(mem, (uint64_t)i << 32);
-    }
-    return NULL;
-}
-
-static void test_one_page(void)
-{
-    QemuThread threads[TOUCHERS];
-    Memory *mem = memory_new(PAGES);
-    unsigned int i;
-
-    qatomic_set(&stop, false);
-    for (i = 0; i < TOUCHERS; i++) {
-        qemu_thread_create(&threads[i], "touch", touch_one_page, mem,
-                           QEMU_THREAD_JOINABLE);
-    }
-    for (i = 0; i < 4 * rounds(); i++) {
-        set_private(mem, 0);
-        sched_yield();
-        g_assert_cmpint(set_shared(mem), ==, 0);
-        check_no_sink(mem, i);
-    }
-    qatomic_set(&stop, true);
-    for (i = 0; i < TOUCHERS; i++) {
-        qemu_thread_join(&threads[i]);
-    }
-    g_assert_cmpint(set_shared(mem), ==, 0);
-    g_assert_cmpuint(mappings(NULL), ==, 1);
-    memory_free(mem);
-}
-
-static void test_threads(void)
-{
-    QemuThread touchers[TOUCHERS], converters[MEMORIES];
-    unsigned int i;
-
-    qatomic_set(&stop, false);
-    for (i = 0; i < MEMORIES; i++) {
-        memories[i] = memory_new(PAGES);
-    }
-    for (i = 0; i < TOUCHERS; i++) {
-        qemu_thread_create(&touchers[i], "touch", touch_all,
-                           GUINT_TO_POINTER(i), QEMU_THREAD_JOINABLE);
-    }
-    /* the last memory stays private, so that there are always sinks to make room */
-    for (i = 0; i < MEMORIES - 1; i++) {
-        qemu_thread_create(&converters[i], "convert", convert, memories[i],
-                           QEMU_THREAD_JOINABLE);
-    }
-    for (i = 0; i < MEMORIES - 1; i++) {
-        qemu_thread_join(&converters[i]);
-    }
-    qatomic_set(&stop, true);
-    for (i = 0; i < TOUCHERS; i++) {
-        qemu_thread_join(&touchers[i]);
-    }
-    for (i = 0; i < MEMORIES; i++) {
-        g_assert_cmpint(set_shared(memories[i]), ==, 0);
-        memory_free(memories[i]);
-    }
-    g_assert_cmpuint(mappings(NULL), ==, 0);
-}
-
 int main(int argc, char **argv)
 {
     g_test_init(&argc, &argv, NULL);
@@ -726,7 +448,5 @@ int main(int argc, char **argv)
                          GINT_TO_POINTER(MREMAP_FAILS), test_no_room);
     g_test_add_data_func("/gmem/sigbus/no-room-late",
                          GINT_TO_POINTER(MREMAP_FAILS_LATE), test_no_room);
-    g_test_add_func("/gmem/sigbus/one-page", test_one_page);
-    g_test_add_func("/gmem/sigbus/threads", test_threads);
     return g_test_run();
 }
