@@ -172,10 +172,11 @@ static bool backend_get_guest_memfd(Object *obj, Error **errp)
 static void backend_set_guest_memfd(Object *obj, bool value, Error **errp)
 {
     HostMemoryBackend *backend = MEMORY_BACKEND(obj);
+    g_autofree char *id = gmem_backend_id(backend);
 
     if (host_memory_backend_mr_inited(backend)) {
-        error_setg(errp, "guest-memfd of %s cannot be changed once its memory "
-                   "exists", object_get_typename(obj));
+        error_setg(errp, "guest-memfd of %s '%s' cannot be changed once its "
+                   "memory exists", object_get_typename(obj), id);
         return;
     }
     backend->guest_memfd = value;

@@ -46,6 +46,19 @@ static bool check_sharing(HostMemoryBackend *backend, const char *id,
     return true;
 }
 
+static bool check_zero(HostMemoryBackendGmem *gmem, const char *id,
+                       Error **errp)
+{
+    if (!gmem->zero) {
+        return true;
+    }
+    error_setg(errp, "memory-backend-gmem '%s' cannot have %s=0: it must be at "
+               "least %s", id, gmem->zero,
+               g_str_equal(gmem->zero, "conversion-timeout") ? "1 ms" : "4 KiB");
+    error_append_hint(errp, "Leave %s out for its default.\n", gmem->zero);
+    return false;
+}
+
 static bool check_size(HostMemoryBackend *backend, const char *id,
                        Error **errp)
 {
@@ -127,6 +140,7 @@ bool gmem_backend_check_options(HostMemoryBackend *backend, Error **errp)
     id = gmem_backend_id(backend);
     return check_sharing(backend, id, errp) &&
            check_size(backend, id, errp) &&
+           check_zero(gmem, id, errp) &&
            check_page_size(gmem, id, errp) &&
            check_hugetlbsize(gmem, id, errp) &&
            check_shared_limit(gmem, id, errp) &&

@@ -31,6 +31,8 @@ struct HostMemoryBackendGmem {
     bool shared_hugetlb;
     uint64_t shared_hugetlbsize;    /* bytes, 0: the host's default */
 
+    const char *zero;               /* a property that was set to 0, if any */
+
     GmemBlockMode mode;             /* valid once the memory region exists */
     Error *cpr_blocker;
 };

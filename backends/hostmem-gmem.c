@@ -49,6 +49,15 @@ static bool still_open(Object *obj, const char *name, Error **errp)
     return false;
 }
 
+/* No number may be 0, but before it is completed the object has no name to say so by */
+static bool note_if_zero(Object *obj, const char *name, uint64_t value)
+{
+    if (!value) {
+        MEMORY_BACKEND_GMEM(obj)->zero = g_intern_string(name);
+    }
+    return !value;
+}
+
 static int gmem_get_conversion(Object *obj, Error **errp)
 {
     return MEMORY_BACKEND_GMEM(obj)->conversion;
@@ -88,15 +97,11 @@ static void gmem_set_bytes(Object *obj, Visitor *v, const char *name,
     uint64_t *field = (void *)obj + (uintptr_t)opaque;
     uint64_t value;
 
-    if (!still_open(obj, name, errp) ||
-        !visit_type_size(v, name, &value, errp)) {
-        return;
+    if (still_open(obj, name, errp) &&
+        visit_type_size(v, name, &value, errp) &&
+        !note_if_zero(obj, name, value)) {
+        *field = value;
     }
-    if (!value) {
-        error_setg(errp, "%s of memory-backend-gmem cannot be 0", name);
-        return;
-    }
-    *field = value;
 }
 
 static void gmem_get_timeout(Object *obj, Visitor *v, const char *name,
@@ -111,16 +116,11 @@ static void gmem_set_timeout(Object *obj, Visitor *v, const char *name,
 {
     uint32_t value;
 
-    if (!still_open(obj, name, errp) ||
-        !visit_type_uint32(v, name, &value, errp)) {
-        return;
+    if (still_open(obj, name, errp) &&
+        visit_type_uint32(v, name, &value, errp) &&
+        !note_if_zero(obj, name, value)) {
+        MEMORY_BACKEND_GMEM(obj)->conversion_timeout = value;
     }
-    if (!value) {
-        error_setg(errp, "%s of memory-backend-gmem must be at least 1 ms",
-                   name);
-        return;
-    }
-    MEMORY_BACKEND_GMEM(obj)->conversion_timeout = value;
 }
 
 static bool gmem_get_shared_hugetlb(Object *obj, Error **errp)

@@ -3,8 +3,8 @@
  *
  *  1. every option that is refused without a look at the kernel, by its message
  *  2. the object without KVM
- *  3. a value that QAPI does not know, a property set after creation
- *  4. guest-memfd=on on a machine without private memory
+ *  3. a value that QAPI does not know, a property that can only be read
+ *  4. guest-memfd=on on a machine without private memory; set once the memory exists
  *  5. object types and properties are described to management software
  *
  * What needs a kernel: gmem-backend-host-test.c and the lab.
@@ -15,6 +15,7 @@
 #include "qemu/osdep.h"
 #include "qobject/qlist.h"
 #include "gmem-object.h"
+#include "gmem-qmp-check.h"
 
 #define GMEM "'qom-type': 'memory-backend-gmem', 'size': 4194304"
 
@@ -40,13 +41,19 @@ static const GmemRefusal option_refusals[] = {
     { "page-size=8K", GMEM ", 'page-size': 8192",
       "cannot have page-size=8 KiB: it is not a page size of x86" },
     { "page-size=0", GMEM ", 'page-size': 0",
-      "page-size of memory-backend-gmem cannot be 0" },
+      "memory-backend-gmem 'm0' cannot have page-size=0: it must be at least "
+      "4 KiB" },
+    { "shared-limit=0", GMEM ", 'shared-limit': 0",
+      "'m0' cannot have shared-limit=0: it must be at least 4 KiB" },
+    { "hugetlbsize=0", GMEM ", 'shared-hugetlb': true, 'shared-hugetlbsize': 0",
+      "'m0' cannot have shared-hugetlbsize=0: it must be at least 4 KiB" },
     { "hugetlbsize alone", GMEM ", 'shared-hugetlbsize': 2097152",
       "'m0' has shared-hugetlbsize without shared-hugetlb=on" },
     { "odd shared-limit", GMEM ", 'shared-limit': 4097",
       "cannot have shared-limit=4097: it must be a multiple of 4 KiB" },
     { "timeout 0", GMEM ", 'conversion-timeout': 0",
-      "conversion-timeout of memory-backend-gmem must be at least 1 ms" },
+      "memory-backend-gmem 'm0' cannot have conversion-timeout=0: it must be at "
+      "least 1 ms" },
     { "prealloc without reserve", GMEM ", 'prealloc': true, 'reserve': false",
       "'prealloc=on' and 'reserve=off' are incompatible" },
 };
@@ -111,6 +118,20 @@ static void test_ordinary(void)
     run_table(ordinary_refusals, G_N_ELEMENTS(ordinary_refusals));
 }
 
+static void test_fixed(void)
+{
+    QTestState *qts = qtest_init("-machine q35 -m 32M -nodefaults");
+
+    g_assert_null(gmem_object_add(qts, "'qom-type': 'memory-backend-ram'" MIB4));
+    gmem_qmp_refused(qts, "guest-memfd of memory-backend-ram 'm0' cannot be "
+                     "changed once its memory exists",
+                     "{'execute': 'qom-set', 'arguments': {"
+                     " 'path': '/objects/m0', 'property': 'guest-memfd',"
+                     " 'value': true}}");
+    gmem_object_del(qts);
+    qtest_quit(qts);
+}
+
 /* The properties of type @type, as QMP lists them */
 static QDict *list_properties(QTestState *qts, const char *type)
 {
@@ -161,6 +182,7 @@ int main(int argc, char **argv)
     qtest_add_func("gmem/backend/no-kvm", test_no_kvm);
     qtest_add_func("gmem/backend/schema", test_schema);
     qtest_add_func("gmem/backend/ordinary-machine", test_ordinary);
+    qtest_add_func("gmem/backend/fixed", test_fixed);
     qtest_add_func("gmem/backend/described", test_described);
     return g_test_run();
 }
