@@ -28,11 +28,12 @@ def plug_as(vm, name, memdev):
         return str(error)
 
 
-def plug_at_last(vm, name):
+def plug_at_last(vm, name, dimm=None):
     """The same, when it is not too early any more; and how often it was."""
+    dimm = dimm or f'd-{name}'
     deadline = time.monotonic() + PATIENCE
     early = 0
-    while (why := plug(vm, name)) and NOT_YET in why and time.monotonic() < deadline:
+    while (why := plug_as(vm, dimm, name)) and NOT_YET in why and time.monotonic() < deadline:
         early += 1
         time.sleep(0.01)
     return why, early

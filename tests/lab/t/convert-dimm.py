@@ -10,6 +10,7 @@
 """
 from gmemlab import (MIB, SOAK, Cgroup, GuestVm, Layout, QmpError, Tap, block,
                      compare_maps, counters_add_up, in_time)
+from labdimm import plug_at_last
 
 SIZE = 32 * MIB
 LAYOUT = Layout([('ram0', 128 * MIB)])
@@ -17,10 +18,9 @@ SLOTS = ',slots=4,maxmem=1G'
 TURNS = 60 if SOAK else 12
 
 
-def add(qmp, memdev, dimm='dimm0', new=True):
-    if new:
-        qmp.command('object-add', qom_type='memory-backend-gmem', id=memdev, size=SIZE,
-                    conversion_timeout=30000)
+def add(qmp, memdev, dimm='dimm0'):
+    qmp.command('object-add', qom_type='memory-backend-gmem', id=memdev, size=SIZE,
+                conversion_timeout=30000)
     qmp.command('device_add', driver='pc-dimm', id=dimm, memdev=memdev)
 
 
@@ -57,7 +57,10 @@ def check_replug(tap, what, group, fresh):
                    f'{what}: its memory is free again', f'{group.guest_bytes()} of {held}')
         vm.mark('hotplug/replug')
         memdev = 'mem2' if fresh else 'mem1'
-        add(qmp, memdev, new=fresh)
+        if fresh:
+            add(qmp, memdev)
+        else:
+            tap.equal(plug_at_last(vm, memdev, 'dimm0')[0], None, f'{what}: it is plugged again')
         tap.equal(private(qmp, memdev), 0, f'{what}: the next DIMM is shared')
         vm.go()
         tap.ok(vm.mark('hotplug/end'), f'{what}: the guest is done', vm.report)
