@@ -52,8 +52,12 @@ static bool still_open(Object *obj, const char *name, Error **errp)
 /* No number may be 0, but before it is completed the object has no name to say so by */
 static bool note_if_zero(Object *obj, const char *name, uint64_t value)
 {
+    HostMemoryBackendGmem *gmem = MEMORY_BACKEND_GMEM(obj);
+
     if (!value) {
-        MEMORY_BACKEND_GMEM(obj)->zero = g_intern_string(name);
+        gmem->zero = g_intern_string(name);
+    } else if (g_strcmp0(gmem->zero, name) == 0) {
+        gmem->zero = NULL;      /* set again, to something that is possible */
     }
     return !value;
 }
