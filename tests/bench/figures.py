@@ -4,6 +4,7 @@
 A table has the ratios first and ends with the commands that made its figures. Nothing
 here measures; samples are the dictionaries that benchvm.emit() prints.
 """
+import itertools
 import statistics
 
 MIB = 1 << 20
@@ -104,21 +105,22 @@ def shares(s):
 
 
 def profile_rows(samples):
-    for direction in ('private', 'shared'):
-        for config in CONFIGS:
-            found = samples.of('profile', config=config, direction=direction)
-            if not found:
-                continue
-            parts = [statistics.mean(p) for p in zip(*map(shares, found))]
-            whole = sum(parts[:-1])
-            yield (f'to {direction}', config, f'{whole:.0f}',
-                   *(f'{p:.0f} ({100 * p / whole:.0f}%)' for p in parts[:-1]), f'{parts[-1]:.0f}',
-                   str(sum(s['count'] for s in found)))
+    keys = [(d, cpus) for d in ('private', 'shared') for cpus in samples.values('profile', 'cpus')]
+    for (direction, cpus), config in itertools.product(keys, CONFIGS):
+        found = samples.of('profile', config=config, direction=direction, cpus=cpus)
+        if not found:
+            continue
+        parts = [statistics.mean(p) for p in zip(*map(shares, found))]
+        whole = sum(parts[:-1])
+        yield (f'to {direction}, {cpus} vCPU' + 's' * (cpus > 1), config, f'{whole:.0f}',
+               *(f'{p:.0f} ({100 * p / whole:.0f}%)' for p in parts[:-1]), f'{parts[-1]:.0f}',
+               str(sum(s['count'] for s in found)))
 
 
 def profile(samples):
     heads = ('', '', 'in all', *PARTS, 'touching after', 'conversions')
-    return columns('Where a warm conversion of 2 MiB spends its time, in microseconds (means)',
+    return columns('Where a warm conversion of 2 MiB spends the time of its vCPU, in microseconds '
+                   '(means);\nwith two vCPUs, waiting for the other one is in the part that waits',
                    [heads, *profile_rows(samples)], (0, 1))
 
 

@@ -18,7 +18,7 @@ GUESTS = {
     'small': (512 * MIB, 'test=bench units=4K,2M size=480M step=1 dump=0'),
     'large': (4 * GIB, 'test=bench units=1G base=4G size=2G step=1 dump=0'),
 }
-PROFILE = (512 * MIB, 'test=bench units=2M size=480M step=1 dump=0 cpus=1 rounds=7')
+PROFILE = (512 * MIB, 'test=bench units=2M size=480M step=1 dump=0 rounds=7')
 
 
 def host_reads(vm):
@@ -47,8 +47,23 @@ def measure(config, name, rounds, warm):
                          state=line['state'], count=line['count'], **seconds)
 
 
+def shares(config, cpus, begin, end, lines):
+    """Samples of what lies between two readings of the clocks, summed over all vCPUs."""
+    khz = next(line['tsc_khz'] for line in lines if 'tsc_khz' in line)
+    warm = [line for line in lines if (line.get('state'), line.get('cpus')) == ('warm', cpus)]
+    for d in DIRECTIONS:
+        spent = {part: [e - b for b, e in zip(begin[d, part], end[d, part])]
+                 for part in benchvm.PARTS}
+        benchvm.emit('profile', config, cpus=cpus, direction=d,
+                     count=sum(w['count'] for w in warm),
+                     guest=cpus * sum(w[d] for w in warm) / khz / 1000,
+                     touch=cpus * sum(w['touch_' + d] for w in warm) / khz / 1000,
+                     **{part: ns / 1e9 for part, (_, ns) in spent.items()},
+                     **{part + '_calls': calls for part, (calls, _) in spent.items()})
+
+
 def profile(config):
-    """Seconds of each part, summed over all warm samples of 2 MiB on one vCPU."""
+    """vCPU seconds of each part, summed over all warm samples of 2 MiB, on one vCPU and on two."""
     size, words = PROFILE
     benchvm.emit_command('profile', config, size, words)
     times, at = benchvm.Times(), {}
@@ -59,17 +74,9 @@ def profile(config):
 
         def at_mark(name, rest):
             if '/warm/' in name and 'gpa' not in rest:
-                at['end' if rest else 'start'] = times.read()[2]
+                at[int(name.rpartition('/')[2]), bool(rest)] = times.read()[2]
             read(name, rest)
         follow(vm, at_mark)
         lines = [benchvm.pairs(line) for line in LINE.findall(vm.serial.text)]
-    khz = next(line['tsc_khz'] for line in lines if 'tsc_khz' in line)
-    warm = [line for line in lines if line.get('state') == 'warm']
-    for d in DIRECTIONS:
-        parts = {part: (at['end'][d, part][1] - at['start'][d, part][1]) / 1e9
-                 for part in benchvm.PARTS}
-        calls = {part + '_calls': at['end'][d, part][0] - at['start'][d, part][0]
-                 for part in benchvm.PARTS}
-        benchvm.emit('profile', config, direction=d, count=sum(w['count'] for w in warm),
-                     guest=sum(w[d] for w in warm) / khz / 1000,
-                     touch=sum(w['touch_' + d] for w in warm) / khz / 1000, **parts, **calls)
+    for cpus in sorted({cpus for cpus, _ in at}):
+        shares(config, cpus, at[cpus, False], at[cpus, True], lines)
