@@ -38,6 +38,7 @@ compare: $(COMPARE)/layer.json
 
 ## make check        set up, build, run a bounded slice of every rig
 check: setup
+	@tests/lab/run --ahead
 	@$(MAKE) --no-print-directory build compare
 	@scripts/run-tests
 

@@ -10,7 +10,10 @@
 4. a kernel warning fails a good job, unless it is allowed; a panic ends the lab at once
 5. what cannot start says why: no QEMU, no kernel source, a kernel of another version,
    a configuration that Kconfig drops
+6. a kernel that another is building is waited for, and the wait is told; kernels are built
+   ahead in the background, and nobody waits for that
 """
+import fcntl
 import hashlib
 import os
 import signal
@@ -154,7 +157,8 @@ def check_dropped(tap, folder):
     fragment = os.path.join(folder, 'fragment')
     with open(fragment, 'w', encoding='ascii') as f:
         f.write('# nothing offers this\nCONFIG_GMEM_NO_SUCH_THING=y\n')
-    run = kernel_build('--fragment', fragment)
+    # --only: not to wait for a kernel that is being built
+    run = kernel_build('--fragment', fragment, '--only', 'nothing.o')
     tap.ok(run.returncode and 'CONFIG_GMEM_NO_SUCH_THING: wanted y, is n' in run.stderr,
            'an option that Kconfig drops is named', run.stderr)
     with open(fragment, 'w', encoding='ascii') as f:
@@ -162,6 +166,27 @@ def check_dropped(tap, folder):
     run = kernel_build('--fragment', fragment)
     tap.ok(run.returncode and 'not a configuration line: CONFIG_KVM y' in run.stderr,
            'a mistyped option is named', run.stderr)
+
+
+def check_waiting(tap, folder):
+    """The lock is held here; there is no source, so that what comes after it ends at once."""
+    where = os.path.join(folder, 'qemu-gmem/linux')
+    os.makedirs(where)
+    env = dict(os.environ, XDG_CACHE_HOME=folder, LINUX_SOURCE='/nowhere')
+    env.pop('LAB_KERNEL', None)
+    with open(where + '/download.lock', 'w', encoding='ascii') as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        ahead = subprocess.run([os.path.join(HERE, 'run'), '--ahead', 'smoke'], env=env,
+                               capture_output=True, check=False)
+        tap.equal((ahead.returncode, ahead.stdout), (0, b''), 'kernels are built ahead unawaited')
+        with subprocess.Popen([os.path.join(HERE, 'kernel-build')], env=env, text=True,
+                              stderr=subprocess.PIPE) as build:
+            first = build.stderr.readline()
+            tap.ok('waiting for another download' in first, 'who waits for another says so', first)
+            fcntl.flock(lock, fcntl.LOCK_UN)
+            rest = build.stderr.read()
+    tap.ok(build.returncode and 'neither a file nor a directory' in rest,
+           'and goes on when the other is done', rest)
 
 
 def main():
@@ -174,6 +199,7 @@ def main():
         check_kernel_complaints(tap, folder)
         check_refusals(tap, folder)
         check_dropped(tap, folder)
+        check_waiting(tap, folder)
     tap.done()
 
 
