@@ -86,9 +86,7 @@ def turn(qmp, number):
 def check_while_converting(tap):
     """The random test ignores hot-plug, so DIMMs stay; as many as there are slots."""
     layout = Layout(LAYOUT.blocks)
-    # One vCPU: of two, the second is sometimes not woken here by the first one's interrupt, and
-    # stays in KVM's halt; why is not known. Two of them convert in convert-random.
-    append = f'test=random cpus=1 rounds={20000 if SOAK else 4000}'
+    append = f'test=random cpus=2 rounds={20000 if SOAK else 4000}'
     with GuestVm(layout, append, memory=SLOTS) as vm:
         tap.ok(vm.serial.wait_for('^# random seed='), 'meanwhile: the guest converts', vm.report)
         good = [turn(vm.qmp, number) for number in range(4)]
