@@ -21,6 +21,7 @@
 #include "system/gmem-ram.h"
 #include "system/gmem-sigbus.h"
 #include "system/gmem-touch-hooks.h"
+#include "system/gmem-use.h"
 #include "system/hostmem-gmem.h"
 #include "system/memory.h"
 #include "system/ramblock.h"
@@ -62,6 +63,7 @@ GmemBlock *gmem_register_none(RAMBlock *rb)
 
 static void forget_block(RAMBlock *rb)
 {
+    gmem_uses_retire(rb->gmem);
     if (gmem_block_mode(rb->gmem) == GMEM_BLOCK_MODE_IN_PLACE) {
         gmem_sigbus_remove(rb->gmem);
     }

@@ -72,6 +72,7 @@ GmemBlock *gmem_block_new(const GmemBlockConfig *config)
     memset(block->stripes, 0, GMEM_STRIPES * sizeof(GmemStripe));
     qemu_mutex_init(&block->commit_lock);
     qemu_mutex_init(&block->lock);
+    gmem_uses_init(&block->uses);
     gmem_range_lock_init(&block->ranges);
     QTAILQ_INIT(&block->holders);
     QTAILQ_INIT(&block->replays);
@@ -91,6 +92,7 @@ static void gmem_block_free(GmemBlock *block)
     if (block->ops && block->ops->release) {
         block->ops->release(block);
     }
+    gmem_uses_destroy(&block->uses);
     gmem_range_lock_destroy(&block->ranges);
     qemu_cond_destroy(&block->holders_idle);
     qemu_mutex_destroy(&block->lock);

@@ -200,7 +200,7 @@ static int gmem_holder_check(GmemBlock *block, const GmemHolder *holder,
     int ret;
 
     g_free(begun->stalled);
-    begun->stalled = g_strdup(holder->name);
+    begun->stalled = g_strdup(qatomic_read(&holder->name));
     qemu_mutex_unlock(&block->lock);
     ret = gmem_wait_check(wait);
     qemu_mutex_lock(&block->lock);
@@ -257,7 +257,7 @@ static int gmem_holder_begin(GmemBlock *block, uint64_t offset, uint64_t size,
         ret = 0;
     } else {
         g_free(begun->stalled);
-        begun->stalled = g_strdup(holder->name);
+        begun->stalled = g_strdup(qatomic_read(&holder->name));
     }
     gmem_holder_leave(block, call);
     return ret;

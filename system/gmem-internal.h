@@ -11,6 +11,7 @@
 
 #include "qemu/atomic.h"
 #include "qemu/thread.h"
+#include "system/gmem-use.h"
 #include "gmem-map.h"
 #include "gmem-range.h"
 
@@ -48,6 +49,25 @@ typedef struct GmemReplay {
     QTAILQ_ENTRY(GmemReplay) next;
 } GmemReplay;
 
+#define GMEM_USE_SHARDS 8
+
+/* Those that begin in every eighth page */
+typedef struct GmemUseShard {
+    QemuMutex lock;             /* guards what follows */
+    QemuCond ended;             /* some use has */
+    IntervalTreeRoot ending;    /* uses that end by themselves */
+    IntervalTreeRoot asked_for; /* uses with ask() */
+    GHashTable *maps;           /* those of ending that are found by their place */
+} GmemUseShard;
+
+/* The pointers that QEMU has into a block: gmem-use.c */
+typedef struct GmemUses {
+    GmemHolder holder;          /* its name is atomic */
+    QemuMutex lock;             /* who joins, who retires */
+    bool joined;                /* the holder is one of the block's; atomic */
+    GmemUseShard shards[GMEM_USE_SHARDS];
+} GmemUses;
+
 struct GmemBlock {
     /* constant */
     uint64_t seq;               /* order of creation */
@@ -68,6 +88,8 @@ struct GmemBlock {
     GmemStripe *stripes;
 
     QemuMutex commit_lock;
+
+    GmemUses uses;
 
     QemuMutex lock;             /* guards what follows */
     GmemRangeLock ranges;
@@ -92,6 +114,11 @@ static inline unsigned long gmem_page(uint64_t offset)
 /* Room for @pages more shared ones?  Takes it when @take */
 bool gmem_block_charge(GmemBlock *block, unsigned long pages, bool take);
 void gmem_block_uncharge(GmemBlock *block, unsigned long pages);
+
+/* ---- gmem-use.c ---- */
+
+void gmem_uses_init(GmemUses *uses);
+void gmem_uses_destroy(GmemUses *uses);
 
 /* ---- gmem-access.c ---- */
 

@@ -40,6 +40,8 @@
  *                    |   most 64 MiB: whoever changes memory slots waits for it.
  *                    |   Also slot replay (map -> kernel), which so can never
  *                    |   put back a state that a conversion just replaced.
+ *  locks of uses     | which bytes QEMU has pointers to (gmem-use.c): one to join, and
+ *                    |   leaves for what begins in every eighth page.
  *  block lock        | reservations tree, holder list, statistics.  A leaf.
  *  registry lock     | the list of blocks.  A leaf.
  *  sink lock         | what the handler of SIGBUS needs (gmem-sigbus.c), which takes it.
@@ -128,7 +130,7 @@ typedef struct GmemHolderOps {
 
 struct GmemHolder {
     const GmemHolderOps *ops;
-    const char *name;           /* for events; stays valid while registered */
+    const char *name;           /* for events; stays valid while registered.  Atomic */
     /* engine's own */
     GmemBlock *block;
     uint64_t id;

@@ -54,7 +54,9 @@ static bool fake_page_is_held(FakeBlock *fb, unsigned int page)
     QTAILQ_FOREACH(holder, &fb->block->holders, next) {
         FakeHolder *fh = container_of(holder, FakeHolder, holder);
 
-        held |= qatomic_read(&fh->held[page]);
+        /* the block's own uses are a holder too, a real one */
+        held |= holder != &fb->block->uses.holder &&
+                qatomic_read(&fh->held[page]);
     }
     return held;
 }
