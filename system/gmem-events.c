@@ -1,9 +1,10 @@
 /*
  * gmem in the monitor: events, at a rate that no guest decides
  *
- * The engine observes on any thread, with a range reserved, and must not wait;
+ * The engine observes on any thread, with a range reserved, and must not wait; so do
+ * the holders, with or without the BQL;
  * a guest can make it observe as fast as it can exit.  So an observation only
- * writes itself into its *slot*, one per block and kind, over the one that was
+ * writes itself into its *slot*, one per kind and block or device, over the one that was
  * there, and counts.  A bottom half in the main loop sends what the slots hold,
  * each at most once in a second, and tells with it how many observations it
  * stands for.  The first one of a quiet slot goes out at once.
@@ -28,21 +29,26 @@ typedef enum GmemEventKind {
     GMEM_EVENT_STALLED,
     GMEM_EVENT_DENIED,
     GMEM_EVENT_BROKEN,
+    GMEM_EVENT_QUEUE_STOPPED,
+    GMEM_EVENT_VHOST_ERROR,
 } GmemEventKind;
 
 static const char *const kind_names[] = {
     [GMEM_EVENT_STALLED] = "stalled",
     [GMEM_EVENT_DENIED] = "denied",
     [GMEM_EVENT_BROKEN] = "broken",
+    [GMEM_EVENT_QUEUE_STOPPED] = "queue-stopped",
+    [GMEM_EVENT_VHOST_ERROR] = "vhost-error",
 };
 
-/* What is known of one block and kind since the last event about it */
+/* What is known of one kind and block, or device, since the last event about it */
 typedef struct GmemEventSlot {
     GmemEventKind kind;
-    char *id;
+    char *id;               /* the block's, or the device's path */
     uint64_t offset;
     uint64_t size;
-    char *text;             /* holder, who or why; may be NULL */
+    char *text;             /* holder, who, why, or block; may be NULL */
+    int queue;
     uint64_t count;         /* 0: nothing to send */
     int64_t due_ns;         /* no event before this */
     QTAILQ_ENTRY(GmemEventSlot) next;
@@ -85,43 +91,71 @@ static GmemEventSlot *slot_get(GmemEventKind kind, const char *id)
     return slot;
 }
 
-/* Any thread */
-static void observe(GmemEventKind kind, GmemBlock *block, uint64_t offset,
-                    uint64_t size, const char *text, uint64_t times)
+/* Any thread.  Strings are copied */
+static void observe(const GmemEventSlot *what)
 {
     bool wake;
 
     WITH_QEMU_LOCK_GUARD(&events.lock) {
-        GmemEventSlot *slot = slot_get(kind, gmem_block_id(block));
+        GmemEventSlot *slot = slot_get(what->kind, what->id);
 
         /* a slot with contents has its bottom half or timer already */
         wake = !slot->count;
-        slot->count += times;
-        slot->offset = offset;
-        slot->size = size;
+        slot->count += what->count;
+        slot->offset = what->offset;
+        slot->size = what->size;
+        slot->queue = what->queue;
         g_free(slot->text);
-        slot->text = g_strdup(text);
+        slot->text = g_strdup(what->text);
     }
     if (wake) {
         aio_bh_schedule_oneshot(qemu_get_aio_context(), send_due_events, NULL);
     }
 }
 
+static void observe_block(GmemEventKind kind, GmemBlock *block,
+                          uint64_t offset, uint64_t size, const char *text,
+                          uint64_t times)
+{
+    observe(&(GmemEventSlot) {
+        .kind = kind, .id = (char *)gmem_block_id(block), .offset = offset,
+        .size = size, .text = (char *)text, .count = times,
+    });
+}
+
+void gmem_event_queue_stopped(const char *device, int queue, const char *id,
+                              uint64_t offset, uint64_t size)
+{
+    observe(&(GmemEventSlot) {
+        .kind = GMEM_EVENT_QUEUE_STOPPED, .id = (char *)device,
+        .queue = queue, .text = (char *)id, .offset = offset, .size = size,
+        .count = 1,
+    });
+}
+
+void gmem_event_vhost_error(const char *device, int queue)
+{
+    observe(&(GmemEventSlot) {
+        .kind = GMEM_EVENT_VHOST_ERROR, .id = (char *)device, .queue = queue,
+        .count = 1,
+    });
+}
+
 static void observe_stalled(GmemBlock *block, uint64_t offset, uint64_t size,
                             const char *holder)
 {
-    observe(GMEM_EVENT_STALLED, block, offset, size, holder, 1);
+    observe_block(GMEM_EVENT_STALLED, block, offset, size, holder, 1);
 }
 
 static void observe_denied(GmemBlock *block, uint64_t offset, uint64_t size,
                            const char *who, uint64_t times)
 {
-    observe(GMEM_EVENT_DENIED, block, offset, size, who, times);
+    observe_block(GMEM_EVENT_DENIED, block, offset, size, who, times);
 }
 
 static void observe_broken(GmemBlock *block, const char *why)
 {
-    observe(GMEM_EVENT_BROKEN, block, 0, 0, why, 1);
+    observe_block(GMEM_EVENT_BROKEN, block, 0, 0, why, 1);
 }
 
 /* Not locked: sending takes the monitor's lock */
@@ -142,6 +176,15 @@ static void send_event(const GmemEventSlot *event)
         break;
     case GMEM_EVENT_BROKEN:
         qapi_event_send_gmem_broken(event->id, text);
+        break;
+    case GMEM_EVENT_QUEUE_STOPPED:
+        qapi_event_send_gmem_queue_stopped(event->id, event->queue, text,
+                                           event->offset, event->size,
+                                           event->count);
+        break;
+    case GMEM_EVENT_VHOST_ERROR:
+        qapi_event_send_gmem_vhost_error(event->id, event->queue,
+                                         event->count);
         break;
     }
 }

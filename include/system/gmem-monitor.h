@@ -12,6 +12,8 @@
  *     gmem_qmp_wait_all();
  *     ...                         no conversion of the monitor runs here
  *     bql_lock();
+ *
+ * And holders say here what QMP should hear of them.
  */
 
 #ifndef SYSTEM_GMEM_MONITOR_H
@@ -25,5 +27,17 @@ void gmem_qmp_cancel_all(void);
  * as long as the step of a conversion does that cannot be cancelled.
  */
 void gmem_qmp_wait_all(void);
+
+/*
+ * ---- events of holders (system/gmem-events.c) ----
+ * At most one in a second for each device, which tells about the last; any thread.  @device
+ * is a path in the QOM tree, @id a block; both are copied.
+ */
+
+/* A conversion has stopped a queue because of bytes of it in a block */
+void gmem_event_queue_stopped(const char *device, int queue, const char *id,
+                              uint64_t offset, uint64_t size);
+/* vhost met an error in a queue */
+void gmem_event_vhost_error(const char *device, int queue);
 
 #endif

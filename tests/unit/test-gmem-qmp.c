@@ -4,6 +4,7 @@
  *  1. query: nothing there, a block's figures, the map in pages
  *  2. every refusal, with its words
  *  3. "info gmem": the picture
+ *  4. what holders tell: one event for what a device says at once, and each device its own
  *
  * SPDX-License-Identifier: GPL-2.0-or-later
  */
@@ -289,6 +290,57 @@ static void test_picture_small(void)
     fixture_drop(block);
 }
 
+/* ---- 4. holders ---- */
+
+static bool has_stopped(void *opaque)
+{
+    return fixture_event_sum("GMEM_QUEUE_STOPPED") >=
+           *(const unsigned int *)opaque;
+}
+
+static bool has_failed(void *opaque)
+{
+    return fixture_events("GMEM_VHOST_ERROR");
+}
+
+static void check_stopped(const char *device, int queue, uint64_t offset,
+                          uint64_t size, uint64_t count)
+{
+    QDict *data = fixture_last_event("GMEM_QUEUE_STOPPED");
+
+    g_assert_cmpstr(qdict_get_str(data, "qom-path"), ==, device);
+    g_assert_cmpstr(qdict_get_str(data, "id"), ==, "ram0");
+    g_assert_cmpint(qdict_get_int(data, "queue"), ==, queue);
+    g_assert_cmpint(qdict_get_int(data, "offset"), ==, offset);
+    g_assert_cmpint(qdict_get_int(data, "size"), ==, size);
+    g_assert_cmpint(qdict_get_int(data, "count"), ==, count);
+}
+
+static void test_holders(void)
+{
+    GmemBlock *block = fixture_block("ram0", PAGE);
+    unsigned int two = 2, three = 3;
+
+    gmem_event_queue_stopped("/machine/a", 3, "ram0", 512, 256);
+    gmem_event_queue_stopped("/machine/a", 4, "ram0", 1024, 64);
+    fixture_poll_until(has_stopped, &two);
+    g_assert_cmpuint(fixture_events("GMEM_QUEUE_STOPPED"), ==, 1);
+    check_stopped("/machine/a", 4, 1024, 64, 2);
+
+    gmem_event_queue_stopped("/machine/b", 0, "ram0", 0, 16);
+    fixture_poll_until(has_stopped, &three);
+    check_stopped("/machine/b", 0, 0, 16, 1);
+
+    g_assert_false(has_failed(NULL));
+    gmem_event_vhost_error("/machine/a", 1);
+    fixture_poll_until(has_failed, NULL);
+    g_assert_cmpstr(qdict_get_str(fixture_last_event("GMEM_VHOST_ERROR"),
+                                  "qom-path"), ==, "/machine/a");
+    g_assert_cmpint(qdict_get_int(fixture_last_event("GMEM_VHOST_ERROR"),
+                                  "queue"), ==, 1);
+    fixture_drop(block);
+}
+
 int main(int argc, char **argv)
 {
     g_test_init(&argc, &argv, NULL);
@@ -306,5 +358,6 @@ int main(int argc, char **argv)
     g_test_add_func("/gmem-qmp/refused/cancel", test_cancel_refused);
     g_test_add_func("/gmem-qmp/picture/rows", test_picture);
     g_test_add_func("/gmem-qmp/picture/small", test_picture_small);
+    g_test_add_func("/gmem-qmp/holders", test_holders);
     return g_test_run();
 }

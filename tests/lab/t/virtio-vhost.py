@@ -1,0 +1,114 @@
+#!/usr/bin/env python3
+# SPDX-License-Identifier: GPL-2.0-or-later
+# lab: in-place=both mem=3G timeout=1200
+"""What the kernel's vhost holds of the guest's memory, while pages go private.
+
+A virtio network card whose queues vhost-net has is driven from outside, in a VM that runs:
+1. it sends; pages beside its rings are converted: vhost goes on
+2. a page of a ring goes private: the conversion succeeds, vhost is stopped first, the device
+   needs a reset and says so, QMP hears which queue, the VM runs
+3. after a reset, with the page shared again, vhost has the queues and sends
+4. a buffer where there is no memory: QMP hears that vhost met an error, and in which queue
+"""
+import fcntl
+import socket
+import struct
+
+from gmemlab import MIB, PAGE, Tap
+from lablib import Vm
+from labport import PORT_ARGS, ModernDevice, Ports, make_idle_firmware
+
+SIZE = 64 * MIB
+TAP = 'tap0'
+RINGS = [tuple((16 + queue) * MIB + 2 * part * PAGE for part in range(3)) for queue in range(2)]
+DATA = 20 * MIB
+SEND = 1
+VIRTIO = '/machine/peripheral/net0/virtio-backend'
+SIOCGIFFLAGS, SIOCSIFFLAGS, IFF_UP = 0x8913, 0x8914, 1
+ARGS = ['-accel', 'kvm', '-machine', 'pc-q35-swp,memory-backend=ram0', '-m', '64M',
+        *PORT_ARGS,
+        '-object', f'memory-backend-gmem,id=ram0,size={SIZE},conversion-timeout=30000',
+        '-netdev', f'tap,id=n0,ifname={TAP},vhost=on,script=no,downscript=no',
+        '-device', 'virtio-net-pci,id=net0,netdev=n0,addr=5,disable-legacy=on,romfile=']
+
+
+def bring_up(name):
+    with socket.socket() as s:
+        request = struct.pack('16sh', name.encode(), 0)
+        flags, = struct.unpack_from('16xh', fcntl.ioctl(s, SIOCGIFFLAGS, request.ljust(40, b'\0')))
+        fcntl.ioctl(s, SIOCSIFFLAGS, struct.pack('16sh', name.encode(),
+                                                 flags | IFF_UP).ljust(40, b'\0'))
+
+
+class Card(ModernDevice):
+    def __init__(self, ports):
+        super().__init__(ports, 5, RINGS)
+
+    def send(self):
+        """A broadcast frame behind its header; False when it is never taken."""
+        frame = bytes(12) + b'\xff' * 6 + b'\x52\x54\0\0\0\1' + b'\x88\xb5' + bytes(46)
+        self.ports.write(DATA, frame)
+        self.offer(SEND, ((DATA, len(frame), 0, 0),))
+        return self.took(SEND)
+
+
+def convert(vm, offset, state):
+    return vm.qmp.command('gmem-convert', id='ram0', offset=offset, size=PAGE, state=state,
+                          wait=True)
+
+
+def virtio(vm):
+    return vm.qmp.command('x-query-virtio-status', path=VIRTIO)
+
+
+def running(vm):
+    return vm.qmp.command('query-status')['running']
+
+
+def check_stop(tap, vm, card, queue, part):
+    name, page = f'queue {queue}, part {part}', RINGS[queue][part]
+    result = convert(vm, page, 'private')
+    tap.ok('error' not in result, f'{name}: the page goes private', result)
+    status = virtio(vm)
+    tap.ok(not status['vhost-started'] and status['broken'], f'{name}: vhost has been stopped')
+    tap.ok(card.status() & card.NEEDS_RESET and running(vm),
+           f'{name}: the device needs a reset, the VM runs', card.status())
+    event = vm.qmp.wait_event('GMEM_QUEUE_STOPPED')
+    data = event and event['data']
+    tap.ok(data and (data['qom-path'], data['queue'], data['offset']) == (VIRTIO, queue, page),
+           f'{name}: GMEM_QUEUE_STOPPED', data)
+    convert(vm, page, 'shared')
+    card.start()
+    tap.ok(virtio(vm)['vhost-started'] and card.send(), f'{name}: a reset, and it sends again')
+
+
+def main():
+    tap = Tap()
+    firmware = make_idle_firmware()
+    with Vm([*ARGS, '-bios', firmware]) as vm:
+        bring_up(TAP)
+        card = Card(Ports())
+        card.start()
+        tap.ok(virtio(vm)['vhost-started'], 'vhost has the queues', virtio(vm))
+        tap.ok(card.send(), 'and sends')
+        for parts in RINGS:
+            for page in parts:
+                convert(vm, page + PAGE, 'private')
+                convert(vm, page + PAGE, 'shared')
+        tap.ok(virtio(vm)['vhost-started'] and not card.status() & card.NEEDS_RESET and
+               card.send(), 'pages beside the rings were converted: it sends')
+        tap.ok(not vm.qmp.wait_event('GMEM_QUEUE_STOPPED', timeout=3), 'without an event')
+        for queue in range(2):
+            for part in range(3):
+                check_stop(tap, vm, card, queue, part)
+        card.offer(SEND, ((1 << 40, 64, 0, 0),))
+        event = vm.qmp.wait_event('GMEM_VHOST_ERROR')
+        tap.ok(event and (event['data']['qom-path'], event['data']['queue']) == (VIRTIO, SEND),
+               'a buffer where no memory is: GMEM_VHOST_ERROR', event)
+        tap.ok(running(vm), 'the VM runs')
+        tap.equal(vm.quit(), 0, 'QEMU ends on its own')
+    tap.done()
+
+
+if __name__ == '__main__':
+    main()

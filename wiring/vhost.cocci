@@ -1,0 +1,48 @@
+// SPDX-License-Identifier: GPL-2.0-or-later
+//
+// The rings that vhost maps are mapped for as long as it runs: a conversion need not wait for
+// that, it stops the device. And what vhost tells of errors is for QMP to hear. A ring that goes private while vhost starts ends the start,
+// not QEMU.
+//
+// Engines: gmem
+// Include: hw/virtio/vhost.c hw/virtio/gmem-virtio.h
+// Hook: vhost_map hw/virtio/vhost.c 1
+// Hook: vhost_error hw/virtio/vhost.c 1
+// Include: hw/scsi/vhost-scsi.c hw/virtio/gmem-virtio.h
+// Hook: start_failed hw/scsi/vhost-scsi.c 1
+
+@vhost_map@
+position p;
+@@
+vhost_memory_map(...)
+{
+<...
+-        address_space_map@p
++        gmem_virtio_map_ring
+         (...)
+...>
+}
+
+@vhost_error@
+position p;
+@@
+vhost_virtqueue_error_notifier(...)
+{
+<...
+if (event_notifier_test_and_clear@p(n) && dev->vdev) {
++        gmem_virtio_vhost_error(dev->vdev, dev->vq_index + index);
+...
+}
+...>
+}
+
+@start_failed@
+position p;
+@@
+vhost_scsi_set_status(...)
+{
+<...
+-            exit@p(1);
++            gmem_virtio_start_failed(vdev);
+...>
+}
