@@ -13,3 +13,4 @@
 #define RCU_READ_LOCK_GUARD()
 #define QEMU_LOCK_GUARD(lock)
 #define QEMU_UNINITIALIZED
+#define G_GNUC_PRINTF(format, first)

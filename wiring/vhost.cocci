@@ -1,7 +1,8 @@
 // SPDX-License-Identifier: GPL-2.0-or-later
 //
 // The rings that vhost maps are mapped for as long as it runs: a conversion need not wait for
-// that, it stops the device. And what vhost tells of errors is for QMP to hear. A ring that goes private while vhost starts ends the start,
+// that, it stops the device. And what vhost tells of errors is for QMP to hear; for the log only
+// where a guest cannot cause it for ever. A ring that goes private while vhost starts ends the start,
 // not QEMU.
 //
 // Engines: gmem
@@ -30,7 +31,9 @@ vhost_virtqueue_error_notifier(...)
 {
 <...
 if (event_notifier_test_and_clear@p(n) && dev->vdev) {
-+        gmem_virtio_vhost_error(dev->vdev, dev->vq_index + index);
++        if (gmem_virtio_vhost_error(dev->vdev, dev->vq_index + index)) {
++            return;
++        }
 ...
 }
 ...>

@@ -16,8 +16,10 @@
 #include "block/aio.h"
 #include "exec/cpu-common.h"
 #include "hw/virtio/gmem-virtio.h"
+#include "qemu/error-report.h"
 #include "qemu/main-loop.h"
 #include "qemu/rcu.h"
+#include "qemu/timer.h"
 #include "system/gmem-dma.h"
 #include "system/gmem-monitor.h"
 #include "system/gmem-ram.h"
@@ -266,9 +268,47 @@ void gmem_virtio_start_failed(VirtIODevice *vdev)
     aio_bh_schedule_oneshot(iohandler_get_aio_context(), stop_failed, vdev);
 }
 
-void gmem_virtio_vhost_error(VirtIODevice *vdev, int n)
+/* ---- indirect tables ---- */
+
+int64_t gmem_virtio_table_map(MemoryRegionCache *cache, AddressSpace *as,
+                              hwaddr addr, hwaddr len, bool is_write)
+{
+    int64_t size = address_space_cache_init(cache, as, addr, len, is_write);
+
+    if (unlikely(qatomic_read(&gmem_touch_armed)) && cache->ptr &&
+        !gmem_dma_begin(cache->mrs.mr, cache->xlat, cache->len)) {
+        address_space_cache_destroy(cache);
+        return 0;
+    }
+    return size;
+}
+
+void gmem_virtio_table_unmap(MemoryRegionCache *cache)
+{
+    if (cache->mrs.mr && cache->ptr) {
+        gmem_dma_unmap(cache->mrs.mr, cache->xlat, cache->len);
+    }
+    address_space_cache_destroy(cache);
+}
+
+/* ---- what the guest does wrong ---- */
+
+void gmem_virtio_report(const char *format, va_list args)
+{
+    static unsigned int last_second;
+    unsigned int last = qatomic_read(&last_second);
+    unsigned int now = get_clock() / NANOSECONDS_PER_SECOND;
+
+    if (!qatomic_read(&gmem_touch_armed) ||
+        (now != last && qatomic_cmpxchg(&last_second, last, now) == last)) {
+        error_vreport(format, args);
+    }
+}
+
+bool gmem_virtio_vhost_error(VirtIODevice *vdev, int n)
 {
     g_autofree char *path = object_get_canonical_path(OBJECT(vdev));
 
     gmem_event_vhost_error(path, n);
+    return qatomic_read(&gmem_touch_armed);
 }

@@ -6,24 +6,28 @@
  * The engine, the rings, maps, RCU and main loop are real; the kernel, the memory map and virtio's
  * own part are faked.
  *
- * 1. a page of a ring goes private: the device is stopped before, once, and QMP hears of it;
- *    the pages beside it do not concern the device
- * 2. vhost is stopped while its ring is there, and not started before the device was reset; one that
- *    could not be started needs a reset, too
- * 3. a crowd of rings in one page is stopped together
- * 4. a ring that goes away, or moves, while a conversion waits for it: nobody is stopped
- * 5. old pointers are in use until the new ones are published, and their last reader is gone
- * 6. a ring on a private page is refused, and its device stopped
- * 7. a device is not stopped while another one waits for something
- * 8. what vhost maps of a ring is not waited for; what else it maps is
+ *  1. a page of a ring goes private: the device is stopped before, once, and QMP hears of it;
+ *     the pages beside it do not concern the device
+ *  2. vhost is stopped while its ring is there, and not started before the device was reset; one that
+ *     could not be started needs a reset, too
+ *  3. a crowd of rings in one page is stopped together
+ *  4. a ring that goes away, or moves, while a conversion waits for it: nobody is stopped
+ *  5. old pointers are in use until the new ones are published, and their last reader is gone
+ *  6. a ring on a private page is refused, and its device stopped
+ *  7. a device is not stopped while another one waits for something
+ *  8. what vhost maps of a ring is not waited for; what else it maps is
+ *  9. an indirect table is waited for, and refused when it is private
+ * 10. errors that a guest makes are printed once in a second at most, if it has private memory
  */
 
 #include "qemu/osdep.h"
 #include "block/aio.h"
 #include "hw/virtio/gmem-virtio.h"
 #include "qapi/error.h"
+#include "qemu/error-report.h"
 #include "qemu/main-loop.h"
 #include "qemu/rcu.h"
+#include "qemu/timer.h"
 #include "system/gmem-dma.h"
 #include "system/gmem-monitor.h"
 #include "system/gmem-ram.h"
@@ -46,7 +50,7 @@ static MemoryRegion region;
 static VirtIODevice dev;
 static char queues[QUEUES];             /* their addresses are VirtQueues */
 static bool has_pointers[QUEUES];
-static unsigned int stops, notified, events;
+static unsigned int stops, notified, events, vhost_errors, printed;
 static int last_queue;
 static uint64_t last_offset;
 
@@ -81,6 +85,18 @@ static void make_cache(MemoryRegionCache *cache, hwaddr addr, hwaddr len)
     *cache = (MemoryRegionCache) {
         .ptr = ram + addr, .xlat = addr, .len = len, .mrs.mr = &region,
     };
+}
+
+int64_t address_space_cache_init(MemoryRegionCache *cache, AddressSpace *as,
+                                 hwaddr addr, hwaddr len, bool is_write)
+{
+    make_cache(cache, addr, len);
+    return len;
+}
+
+void address_space_cache_destroy(MemoryRegionCache *cache)
+{
+    cache->mrs.mr = NULL;
 }
 
 char *__wrap_object_get_canonical_path(const Object *obj);
@@ -133,6 +149,14 @@ void gmem_event_queue_stopped(const char *device, int queue, const char *id,
 
 void gmem_event_vhost_error(const char *device, int queue)
 {
+    vhost_errors++;
+}
+
+void __wrap_error_vreport(const char *format, va_list args);
+
+void __wrap_error_vreport(const char *format, va_list args)
+{
+    printed++;
 }
 
 /* ---- the fixture ---- */
@@ -161,7 +185,7 @@ static void setup(void)
     dev.guest_features = 1ULL << VIRTIO_F_VERSION_1;
     dev.status = VIRTIO_CONFIG_S_DRIVER_OK;
     memset(has_pointers, 0, sizeof(has_pointers));
-    stops = notified = events = 0;
+    stops = notified = events = vhost_errors = printed = 0;
     gmem_touch_armed = 1;
 }
 
@@ -525,6 +549,69 @@ static void test_vhost_map(void)
     teardown();
 }
 
+static void test_vhost_error(void)
+{
+    setup();
+    g_assert_true(gmem_virtio_vhost_error(&dev, 1));
+    gmem_touch_armed = 0;
+    g_assert_false(gmem_virtio_vhost_error(&dev, 1));
+    g_assert_cmpuint(vhost_errors, ==, 2);
+    teardown();
+}
+
+/* ---- 9. ---- */
+
+static void test_table(void)
+{
+    MemoryRegionCache cache;
+
+    setup();
+    g_assert_cmpint(gmem_virtio_table_map(&cache, NULL, 8 * PAGE + 16, 64,
+                                          false), ==, 64);
+    g_assert_cmpint(go_private_briefly(8 * PAGE, PAGE), ==, -EAGAIN);
+    gmem_virtio_table_unmap(&cache);
+    g_assert_cmpint(go_private(8 * PAGE, PAGE), ==, 0);
+    g_assert_cmpint(gmem_virtio_table_map(&cache, NULL, 8 * PAGE + 16, 64,
+                                          false), ==, 0);
+    /* as the base does after an error */
+    gmem_virtio_table_unmap(&cache);
+    check_untouched();
+    teardown();
+}
+
+/* ---- 10. ---- */
+
+static void G_GNUC_PRINTF(1, 2) report(const char *format, ...)
+{
+    va_list args;
+
+    va_start(args, format);
+    gmem_virtio_report(format, args);
+    va_end(args);
+}
+
+static void test_report(void)
+{
+    int64_t seconds = get_clock() / NANOSECONDS_PER_SECOND;
+    unsigned int i;
+
+    setup();
+    for (i = 0; i < 1000; i++) {
+        report("%u", i);
+    }
+    seconds = get_clock() / NANOSECONDS_PER_SECOND - seconds;
+    g_assert_cmpuint(printed, >=, 1);
+    g_assert_cmpuint(printed, <=, seconds + 1);
+
+    gmem_touch_armed = 0;
+    printed = 0;
+    for (i = 0; i < 1000; i++) {
+        report("%u", i);
+    }
+    g_assert_cmpuint(printed, ==, 1000);
+    teardown();
+}
+
 int main(int argc, char **argv)
 {
     qemu_init_main_loop(&error_abort);
@@ -542,5 +629,8 @@ int main(int argc, char **argv)
     g_test_add_func("/gmem/virtio/broken", test_no_pointers_when_broken);
     g_test_add_func("/gmem/virtio/nested", test_nested);
     g_test_add_func("/gmem/virtio/vhost-map", test_vhost_map);
+    g_test_add_func("/gmem/virtio/vhost-error", test_vhost_error);
+    g_test_add_func("/gmem/virtio/table", test_table);
+    g_test_add_func("/gmem/virtio/report", test_report);
     return g_test_run();
 }

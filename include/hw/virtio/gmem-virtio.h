@@ -82,8 +82,26 @@ void gmem_virtio_start_failed(VirtIODevice *vdev);
 void *gmem_virtio_map_ring(AddressSpace *as, hwaddr addr, hwaddr *plen,
                            bool is_write, MemTxAttrs attrs);
 
-/* vhost met an error in queue @n of @vdev.  Main loop */
-void gmem_virtio_vhost_error(VirtIODevice *vdev, int n);
+/*
+ * vhost met an error in queue @n of @vdev.  True: nothing is to be printed of it, because
+ * guests with private memory can cause it as often as they like.  Main loop.
+ */
+bool gmem_virtio_vhost_error(VirtIODevice *vdev, int n);
+
+/*
+ * address_space_cache_init() and _destroy() for an indirect table, which is a map meanwhile.
+ * Less than @len where part of it is private.  Any thread.
+ */
+int64_t gmem_virtio_table_map(MemoryRegionCache *cache, AddressSpace *as,
+                              hwaddr addr, hwaddr len, bool is_write);
+void gmem_virtio_table_unmap(MemoryRegionCache *cache);
+
+/*
+ * Print what a guest has done to its device: in a VM with private memory, where a guest can do that
+ * for ever by naming it, at most once in a second.  Any thread.
+ */
+void gmem_virtio_report(const char *format, va_list args)
+    G_GNUC_PRINTF(1, 0);
 
 /* The base's: drop the pointers */
 void virtio_virtqueue_reset_region_cache(struct VirtQueue *vq);
