@@ -135,6 +135,14 @@ def block(qmp, name):
                  if b.get('qom-path') == '/objects/' + name), None)
 
 
+def ended(qmp, number):
+    """The result of a gmem-convert that nobody waited for; {} when nothing is heard of it."""
+    while event := qmp.wait_event('GMEM_CONVERT_COMPLETED'):
+        if event['data']['result']['conversion'] == number:
+            return event['data']['result']
+    return {}
+
+
 def map_ranges(qmp, block_id, limit=1024):
     """The whole map of the block with that id, read in answers of at most limit ranges."""
     offset, found = 0, []

@@ -125,12 +125,14 @@ class VirtioDisk:
         """The device's own status: DRIVER_OK, or more bits when it gave up."""
         return self.ports.ask('inb', self.BASE + 0x12)
 
-    def put(self, head, data):
-        """Offer the read of a sector to data; head is where header and status byte go."""
-        self.ports.write(head, bytes(16) + b'\xff')
+    def put(self, head, data, size=512, write=False):
+        """Offer the read of the first bytes to data, or the write of them from there; head is where
+        header and status byte go.
+        """
+        self.ports.write(head, struct.pack('<IIQ', write, 0, 0) + b'\xff')
         self.ports.write(self.ring, b''.join(
             struct.pack('<QIHH', *row) for row in
-            ((head, 16, 1, 1), (data, 512, 3, 2), (head + 16, 1, 2, 0))))
+            ((head, 16, 1, 1), (data, size, 1 if write else 3, 2), (head + 16, 1, 2, 0))))
         available = self.ring + 16 * self.SIZE
         self.ports.write(available + 4 + 2 * (self.used % self.SIZE), bytes(2))
         self.ports.write(available + 2, struct.pack('<H', self.used + 1))

@@ -4,11 +4,13 @@
 """Who kept a pointer into memory that is private now, and touches it, does not end QEMU.
 
 In place such a touch is a SIGBUS. Each time QEMU lives on and says what happened, the private
-page keeps its content, and when it is shared again QEMU sees that and nothing else.
+page keeps its content, and when it is shared again QEMU sees that and nothing else. Where a
+conversion waits for the pointer, or has it dropped, there is no touch.
 
 1. no thread of QEMU blocks SIGBUS
-2. the main thread: a disk's transfer in flight, into mapped memory
-3. an IOThread: likewise, and the rings of a virtio device
+2. the main thread: a disk's transfer under way, into mapped memory. A conversion of the page fails
+   with less time than that takes, and waits for its end with more
+3. an IOThread: likewise, and a write ends whole; a page of the ring of a virtio device stops it
 4. a screen in guest memory, of more pages than QEMU puts aside at once
 5. gdb's and the monitor's looks; a reset
 6. pages that come and go in endless succession; QEMU's mappings do not pile up
@@ -20,7 +22,7 @@ import socket
 import struct
 import time
 
-from gmemlab import MIB, PAGE, SOAK, Tap, block
+from gmemlab import MIB, PAGE, SOAK, Tap, block, ended
 from lablib import PATIENCE, QmpError, Vm, in_place
 from labport import PORT_ARGS, Disk, FwCfg, Ports, VirtioDisk
 
@@ -29,11 +31,10 @@ BUFFER, RING, HEAD, SCRATCH, SCREEN = (n * MIB for n in (16, 20, 24, 28, 32))
 WIDTH, HEIGHT = 640, 480
 SCREEN_BYTES = -(-WIDTH * HEIGHT * 4 // PAGE) * PAGE
 OUT = '/tmp/kept.out'
+IMAGE = '/tmp/kept.img'
 GDB = '/tmp/kept.gdb'
 VDISK = '/machine/peripheral/vblk/virtio-backend'
 SIGBUS_BIT = 1 << 6
-
-
 
 
 def drive(name):
@@ -45,7 +46,7 @@ ARGS = ['-accel', 'kvm', '-machine', 'pc-q35-swp,memory-backend=ram0', '-S', '-m
         *PORT_ARGS, '-action', 'reboot=reset', '-gdb', f'unix:{GDB},server=on,wait=off', '-device', 'ramfb',
         *drive('disk'), '-device', 'piix3-ide,id=pata,addr=4',
         '-device', 'ide-hd,id=ata,drive=disk,bus=pata.0',
-        '-object', 'iothread,id=io0', *drive('vdisk'),
+        '-object', 'iothread,id=io0', '-blockdev', f'file,node-name=vdisk,filename={IMAGE}',
         '-device', 'virtio-blk-pci,id=vblk,drive=vdisk,iothread=io0,addr=5,queue-size=16,'
         'disable-legacy=off,disable-modern=on,iommu_platform=off']
 
@@ -60,9 +61,33 @@ class Machine:
         self.virtio = VirtioDisk(self.ports, RING)
         self.mappings = self.count_mappings()
 
-    def convert(self, address, size, state):
-        self.vm.qmp.command('gmem-convert', id='ram0', offset=address, size=size, state=state,
-                            wait=True)
+    def convert(self, address, size, state, **more):
+        return self.vm.qmp.command('gmem-convert', id='ram0', offset=address, size=size,
+                                   state=state, **{'wait': True, **more})
+
+    def busy(self, what, address, size):
+        """With little time the conversion fails, says why, and nobody touches the page."""
+        before = self.denied()
+        result = self.convert(address, size, 'private', timeout=100)
+        self.tap.ok('busy' in result.get('error', '') and not result['converted'],
+                    f'{what}: the page stays shared while it is used', result)
+        event = self.vm.qmp.wait_event('GMEM_CONVERSION_STALLED')
+        self.tap.ok(event and event['data']['holder'] == 'dma-map', f'{what}: by whom', event)
+        self.tap.equal(self.denied(), before, f'{what}: nothing is denied')
+
+    def begin_convert(self, address, size):
+        """Does not wait; end_convert() does."""
+        self.number = self.convert(address, size, 'private', wait=False)['conversion']
+
+    def end_convert(self, what):
+        result = ended(self.vm.qmp, self.number)
+        self.tap.ok(result and 'error' not in result and result['converted'] == result['size'],
+                    f'{what}: with more time the conversion comes after it', result)
+
+    def waits(self, what):
+        """A conversion is under way still."""
+        self.tap.equal(len(self.vm.qmp.command('query-gmem')['conversions']), 1,
+                       f'{what}: a conversion waits')
 
     def limit(self, device, bytes_per_second):
         """With 1, the second request waits for minutes, its memory mapped; 0 lets it go on."""
@@ -122,16 +147,17 @@ def check_disk(m):
     m.limit('ata', 1)
     m.tap.equal(m.disk.read_sector(BUFFER + PAGE), 0x50, 'disk: a transfer works')
     m.disk.start(BUFFER)
-    before = m.denied()
-    m.convert(BUFFER, PAGE, 'private')
+    m.busy('disk', BUFFER, PAGE)
+    m.begin_convert(BUFFER, PAGE)
+    m.waits('disk')
     m.limit('ata', 0)
     m.tap.equal(m.disk.finish(), 0x50, 'disk: the transfer ends')
+    m.end_convert('disk')
     m.alive('disk')
-    m.kept('disk', before)
     m.convert(BUFFER, PAGE, 'shared')
-    m.content('disk', BUFFER, PAGE, b'\xaa' * PAGE)
-    m.tap.equal(m.disk.read_sector(BUFFER), 0x50, 'disk: the next transfer works')
-    m.content('disk, transfer', BUFFER, 1024, bytes(512) + b'\xaa' * 512)
+    m.content('disk, all of the transfer', BUFFER, 1024, bytes(512) + b'\xaa' * 512)
+    m.tap.equal(m.disk.read_sector(BUFFER + 512), 0x50, 'disk: the next transfer works')
+    m.content('disk, transfer', BUFFER, 1536, bytes(1024) + b'\xaa' * 512)
 
 
 def in_flight(m):
@@ -146,25 +172,54 @@ def fresh_virtio(m):
     m.virtio = VirtioDisk(m.ports, RING)
 
 
-def check_virtio_buffer(m):
-    m.ports.fill(BUFFER, PAGE, 0xbb)
+def virtio_start(m, data, **more):
+    """A request that waits in the IOThread, its memory mapped, behind one that was let through."""
     m.limit(VDISK, 1)
-    m.virtio.put(HEAD, BUFFER + PAGE)
+    m.virtio.put(HEAD, BUFFER + 2 * PAGE)
     m.virtio.kick()
     m.tap.equal(m.virtio.finish(HEAD), 0, 'IOThread: a transfer works')
-    m.virtio.put(HEAD, BUFFER)
-    m.virtio.kick()
     deadline = time.monotonic() + PATIENCE
+    while in_flight(m) and time.monotonic() < deadline:
+        pass
+    m.virtio.put(HEAD, data, **more)
+    m.virtio.kick()
     while not in_flight(m) and time.monotonic() < deadline:
         pass
-    before = m.denied()
-    m.convert(BUFFER, PAGE, 'private')
+
+
+def transfer(m, what, page, **more):
+    """A page of the request's two is wanted while it waits."""
+    virtio_start(m, BUFFER, **more)
+    m.busy(what, BUFFER + page * PAGE, PAGE)
+    m.begin_convert(BUFFER + page * PAGE, PAGE)
+    m.waits(what)
     m.limit(VDISK, 0)
-    m.tap.equal(m.virtio.finish(HEAD), 0, 'IOThread: the transfer ends')
-    m.alive('IOThread')
-    m.kept('IOThread', before)
-    m.convert(BUFFER, PAGE, 'shared')
-    m.content('IOThread', BUFFER, PAGE, b'\xbb' * PAGE)
+    m.tap.equal(m.virtio.finish(HEAD), 0, f'{what}: the transfer ends well')
+    m.end_convert(what)
+    m.alive(what)
+    m.convert(BUFFER + page * PAGE, PAGE, 'shared')
+
+
+def check_virtio_buffer(m):
+    m.ports.fill(BUFFER, PAGE, 0xbb)
+    transfer(m, 'IOThread, read', 0)
+    m.content('IOThread, all of the read', BUFFER, PAGE, bytes(512) + b'\xbb' * 3584)
+    m.ports.fill(BUFFER, 2 * PAGE, 0xdd)
+    transfer(m, 'IOThread, write', 1, size=2 * PAGE, write=True)
+    with open(IMAGE, 'rb') as f:
+        m.tap.equal(f.read(2 * PAGE + 1), b'\xdd' * (2 * PAGE) + b'\0',
+                    'IOThread: the write is whole')
+
+
+def virtio_broken(m):
+    return m.vm.qmp.command('x-query-virtio-status', path=VDISK)['broken']
+
+
+def ring_event(m, what):
+    event = m.vm.qmp.wait_event('GMEM_QUEUE_STOPPED')
+    data = event and event['data']
+    m.tap.ok(data and (data['qom-path'], data['queue'], data['id']) == (VDISK, 0, 'ram0'),
+             f'{what}: GMEM_QUEUE_STOPPED', data)
 
 
 def check_virtio_ring(m):
@@ -172,13 +227,16 @@ def check_virtio_ring(m):
     before = m.denied()
     m.virtio.put(HEAD, BUFFER)
     ring = m.saved(RING, 2 * PAGE)
-    m.convert(RING, 2 * PAGE, 'private')
-    # The device finds a ring of zeros: nothing to do, or nonsense
+    result = m.convert(RING, 2 * PAGE, 'private')
+    m.tap.ok('error' not in result, 'ring: it goes private', result)
+    ring_event(m, 'ring')
     m.virtio.kick()
-    m.kept('ring', before)
+    m.tap.ok(virtio_broken(m), 'ring: the device was stopped, and takes no kick')
+    m.tap.equal(m.denied(), before, 'ring: nobody touches it')
     m.alive('ring')
     m.convert(RING, 2 * PAGE, 'shared')
     m.content('ring', RING, 2 * PAGE, ring)
+    m.tap.ok(virtio_broken(m), 'ring: shared again, the device waits for its reset')
     fresh_virtio(m)
     m.virtio.put(HEAD, BUFFER)
     m.virtio.kick()
@@ -259,20 +317,26 @@ def check_looks(m):
 
 
 def check_storm(m):
-    """A page comes and goes under a device that keeps on looking at it."""
-    wrong, before = 0, m.denied()
-    fresh_virtio(m)     # of a ring of zeros it takes no offence
-    for number in range(500 if SOAK else 40):
+    """Pages come and go under a screen that keeps on looking at them, and a device that is reset."""
+    wrong, stops, before = 0, 0, m.denied()
+    for number in range(500 if SOAK else 30):
         pattern = bytes([number % 255 + 1]) * 64
-        m.ports.write(RING + 2048, pattern)
+        m.ports.write(SCREEN, pattern)
+        m.convert(SCREEN, 2 * PAGE, 'private')
+        screen(m)
+        m.convert(SCREEN, 2 * PAGE, 'shared')
+        wrong += m.saved(SCREEN, 64) != pattern
+        fresh_virtio(m)
         m.convert(RING, 2 * PAGE, 'private')
-        for _ in range(4):
-            m.virtio.kick()
+        m.virtio.kick()
+        stops += virtio_broken(m)
         m.convert(RING, 2 * PAGE, 'shared')
-        wrong += m.saved(RING + 2048, 64) != pattern
     m.tap.equal(wrong, 0, 'storm: shared again, memory is what it was')
+    m.tap.equal(stops, number + 1, 'storm: the device was stopped each time')
     m.kept('storm', before)
+    ring_event(m, 'storm')
     m.alive('storm')
+    fresh_virtio(m)
     m.virtio.put(HEAD, BUFFER)
     m.virtio.kick()
     m.tap.equal(m.virtio.finish(HEAD), 0, 'storm: the device works')
@@ -292,6 +356,8 @@ def check_reset(m):
 
 
 def check_all(tap, more, checks):
+    with open(IMAGE, 'wb') as f:
+        f.truncate(MIB)
     with Vm(ARGS + more) as vm:
         tap.equal(block(vm.qmp, 'ram0')['mode'], 'in-place', 'the memory is in place')
         m = Machine(tap, vm)

@@ -11,7 +11,7 @@
 6. what is refused, and that QEMU ends on its own
 The VM stays stopped: its vCPUs have no part in this, the kernel has.
 """
-from gmemlab import MIB, PAGE, QmpError, Tap, Vm, in_place, map_ranges
+from gmemlab import MIB, PAGE, QmpError, Tap, Vm, ended, in_place, map_ranges
 
 SIZE = 512 * MIB
 ROUNDS = 20
@@ -58,14 +58,6 @@ def check_convert(tap, qmp):
     tap.ok('+' in qmp.hmp('info gmem'), 'convert: info gmem draws a mixed cell')
     convert(qmp, 'shared')
     tap.equal(block(qmp)['private'], 0, 'convert: all is shared again')
-
-
-def ended(qmp, number):
-    """The result of a conversion that nobody waited for."""
-    while event := qmp.wait_event('GMEM_CONVERT_COMPLETED'):
-        if event['data']['result']['conversion'] == number:
-            return event['data']['result']
-    return {}
 
 
 def start(qmp, *args, **more):
