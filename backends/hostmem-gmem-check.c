@@ -14,6 +14,7 @@
 #include "qemu/cutils.h"
 #include "qemu/units.h"
 #include "hw/boards.h"
+#include "system/gmem-ram.h"
 #include "system/kvm.h"
 #include "hostmem-gmem-internal.h"
 
@@ -125,6 +126,24 @@ static bool check_shared_limit(HostMemoryBackendGmem *gmem, const char *id,
     error_setg(errp, "memory-backend-gmem '%s' cannot have shared-limit=%"
                PRIu64 ": it must be a multiple of 4 KiB", id,
                gmem->shared_limit);
+    return false;
+}
+
+bool gmem_backend_check_virtio_mem(HostMemoryBackend *backend, Error **errp)
+{
+    GmemBlock *block = gmem_from_ramblock(backend->mr.ram_block);
+    g_autofree char *id = NULL;
+
+    if (!block || gmem_block_mode(block) == GMEM_BLOCK_MODE_NONE) {
+        return true;
+    }
+    id = gmem_backend_id(backend);
+    error_setg(errp, "%s '%s' cannot belong to virtio-mem: its pages are "
+               "private or shared, and only one of the two can say which of "
+               "them devices may use", object_get_typename(OBJECT(backend)),
+               id);
+    error_append_hint(errp, "Plug it as a pc-dimm, or use "
+                      "memory-backend-memfd,guest-memfd=off.\n");
     return false;
 }
 

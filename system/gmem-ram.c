@@ -136,6 +136,14 @@ int gmem_ram_create_guest_memfd(RAMBlock *rb, Error **errp)
     return fd;
 }
 
+int gmem_ram_discard_private(RAMBlock *rb, uint64_t offset, uint64_t size)
+{
+    GmemBlock *block = gmem_from_ramblock(rb);
+
+    return block && gmem_block_mode(block) == GMEM_BLOCK_MODE_SPLIT ?
+        ram_block_discard_guest_memfd_range(rb, offset, size) : 0;
+}
+
 int gmem_ram_iommu_fd(RAMBlock *rb)
 {
     GmemBlock *block = gmem_from_ramblock(rb);

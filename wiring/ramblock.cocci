@@ -3,6 +3,7 @@
 // A RAMBlock and its gmem block have one life: the engine decides how its memory and its
 // guest_memfd are one or two, learns its name, lets go of the RAM before it is freed, and
 // drops the block when it is reclaimed.
+// What a balloon discards is freed on both sides.
 // Also, two ways out of ram_block_add() with an error keep the RAM list locked,
 // so that the next RAMBlock hangs QEMU; a refused backend must not do that.
 //
@@ -12,6 +13,7 @@
 // Hook: named system/physmem.c 1
 // Hook: detach system/physmem.c 1
 // Hook: reclaim system/physmem.c 1
+// Hook: discard system/physmem.c 1
 // Hook: unlock_no_kvm system/physmem.c 1
 // Hook: unlock_no_discard system/physmem.c 1
 
@@ -54,6 +56,17 @@ void reclaim_ramblock@p(...)
 {
 +    gmem_ram_block_reclaim(block);
 ...
+}
+
+@discard@
+position p;
+@@
+ram_block_discard_range(...)
+{
+<...
++        ret = gmem_ram_discard_private(rb, offset, length);
+trace_ram_block_discard_range@p(...);
+...>
 }
 
 @unlock_no_kvm@

@@ -42,6 +42,13 @@ int gmem_ram_create_guest_memfd(RAMBlock *rb, Error **errp);
  */
 int gmem_ram_iommu_fd(RAMBlock *rb);
 
+/*
+ * A device has discarded whole pages of @rb, which has freed its memory (a balloon).  In mode split that is
+ * the shared side: this frees the other one.  States stay as they are.  0 or -errno.  Any
+ * thread that keeps @rb.
+ */
+int gmem_ram_discard_private(RAMBlock *rb, uint64_t offset, uint64_t size);
+
 /* Hooks of system/physmem.c.  BQL held; @rb may be NULL or have no block */
 void gmem_ram_block_named(RAMBlock *rb);
 void gmem_ram_block_detach(RAMBlock *rb);

@@ -80,6 +80,8 @@ void gmem_backend_set_mapped(HostMemoryBackend *backend, bool mapped);
  * BQL held; never waits.
  */
 bool gmem_backend_check_plug(HostMemoryBackend *backend, Error **errp);
+/* May virtio-mem have @backend, whose memory exists?  BQL held */
+bool gmem_backend_check_virtio_mem(HostMemoryBackend *backend, Error **errp);
 
 /* ---- preallocation (backends/gmem-prealloc.c) ---- */
 

@@ -12,6 +12,7 @@
  *  4. memory that cannot be replaced is refused with the reason; that, and a kernel that
  *     refuses, leave everything as it was and give back what the caller had claimed
  *  5. which file an IOMMU may have
+ *  6. what a device discards is freed on the private side too, where that is another one
  */
 
 #include "qemu/osdep.h"
@@ -40,7 +41,15 @@ static struct {
     int claims;                 /* what ram_block_add() has taken */
     GmemPageState made;
     unsigned int splits, in_places;
+    uint64_t discarded;         /* offset and size, added */
 } fake;
+
+int ram_block_discard_guest_memfd_range(RAMBlock *rb, uint64_t offset,
+                                        size_t length)
+{
+    fake.discarded += offset + length;
+    return -ENOSPC;
+}
 
 void gmem_ram_config(MemoryRegion *mr, GmemBlockConfig *config)
 {
@@ -331,6 +340,34 @@ static void test_iommu(void)
     tear_down();
 }
 
+static void test_discard(void)
+{
+    static const GmemBlockMode modes[] = {
+        GMEM_BLOCK_MODE_NONE, GMEM_BLOCK_MODE_IN_PLACE, GMEM_BLOCK_MODE_SPLIT,
+    };
+    unsigned int i;
+
+    set_up(GMEM_BLOCK_MODE_SPLIT, true);
+    g_assert_cmpint(gmem_ram_discard_private(ram, 0, SIZE), ==, 0);
+    for (i = 0; i < ARRAY_SIZE(modes); i++) {
+        GmemBlockConfig config = {
+            .id = "m0", .mode = modes[i], .size = SIZE,
+            .initial = GMEM_PAGE_SHARED,
+            .ops = modes[i] == GMEM_BLOCK_MODE_NONE ? NULL : &gmem_fake_ops,
+        };
+        bool split = modes[i] == GMEM_BLOCK_MODE_SPLIT;
+
+        fake.discarded = 0;
+        ram->gmem = gmem_block_new(&config);
+        g_assert_cmpint(gmem_ram_discard_private(ram, 4096, 8192), ==,
+                        split ? -ENOSPC : 0);
+        g_assert_cmpuint(fake.discarded, ==, split ? 4096 + 8192 : 0);
+        gmem_block_retire(ram->gmem);
+        gmem_block_unref(g_steal_pointer(&ram->gmem));
+    }
+    tear_down();
+}
+
 int main(int argc, char **argv)
 {
     g_test_init(&argc, &argv, NULL);
@@ -342,5 +379,6 @@ int main(int argc, char **argv)
     g_test_add_func("/gmem/ram/refused", test_refused);
     g_test_add_func("/gmem/ram/no-mapping", test_no_mapping);
     g_test_add_func("/gmem/ram/iommu", test_iommu);
+    g_test_add_func("/gmem/ram/discard", test_discard);
     return g_test_run();
 }
