@@ -162,6 +162,7 @@ class ModernDevice:
     MODERN = 3
     STATUS, SELECT, ENABLE = 0x14, 0x16, 0x1c
     NEEDS_RESET, FEATURES_OK, DRIVER_OK = 0x40, 11, 15
+    FEATURES = 0            # the device's own
 
     def __init__(self, ports, slot, rings):
         self.ports, self.rings = ports, rings
@@ -179,12 +180,12 @@ class ModernDevice:
         self.put(self.STATUS, 'b', 0)
 
     def start(self):
-        """Reset, no features but those that make it modern, all queues, DRIVER_OK."""
+        """Reset, no features but FEATURES and those that make it modern, all queues, DRIVER_OK."""
         self.reset()
         self.used = [0] * len(self.rings)
         self.put(0x00, 'l', 1)
         offered = self.ports.ask('readl', self.BAR + 0x04)
-        for select, bits in ((0, 0), (1, offered & self.MODERN)):
+        for select, bits in ((0, self.FEATURES), (1, offered & self.MODERN)):
             self.put(0x08, 'l', select)
             self.put(0x0c, 'l', bits)
         self.put(self.STATUS, 'b', self.FEATURES_OK)

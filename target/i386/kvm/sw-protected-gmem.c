@@ -4,8 +4,10 @@
  * SPDX-License-Identifier: GPL-2.0-or-later
  *
  * The model.  A reset machine expects memory as it was when it started, so every
- * block goes back to its initial state.  It is done before anything else is reset,
- * because loading ROM images again writes to RAM.  A guest that wakes from sleep
+ * block goes back to its initial state.  What becomes shared does so before anything else
+ * is reset, because loading ROM images again writes to RAM.  What becomes private does so
+ * afterwards: devices have let go of it by then, and while this thread waits nothing else would
+ * make them.  A guest that wakes from sleep
  * (ACPI S3) takes the way of a reset, too, but slept so that it keeps its memory.
  */
 
@@ -34,10 +36,11 @@ OBJECT_DEFINE_SIMPLE_TYPE_WITH_INTERFACES(SwProtectedReset, sw_protected_reset,
 
 static void reset_block(GmemBlock *block, void *opaque)
 {
+    const GmemPageState *initial = opaque;
     int ret;
 
     /* Memory that no device uses, or not yet: it is given its initial state as it is */
-    if (gmem_block_is_closed(block)) {
+    if (gmem_block_initial(block) != *initial || gmem_block_is_closed(block)) {
         return;
     }
     ret = gmem_block_restore(block, 0);
@@ -57,7 +60,7 @@ static void reset_block(GmemBlock *block, void *opaque)
  * begins.  Those that run end first: going on, they would convert the memory of
  * the machine that has been reset.
  */
-static void reset_memory(Object *obj, ResetType type)
+static void reset_memory(GmemPageState initial, ResetType type)
 {
     if (type == RESET_TYPE_WAKEUP) {
         return;
@@ -65,8 +68,18 @@ static void reset_memory(Object *obj, ResetType type)
     gmem_qmp_cancel_all();
     bql_unlock();
     gmem_qmp_wait_all();
-    gmem_block_foreach(reset_block, NULL);
+    gmem_block_foreach(reset_block, &initial);
     bql_lock();
+}
+
+static void reset_shared(Object *obj, ResetType type)
+{
+    reset_memory(GMEM_PAGE_SHARED, type);
+}
+
+static void reset_private(Object *obj, ResetType type)
+{
+    reset_memory(GMEM_PAGE_PRIVATE, type);
 }
 
 static ResettableState *sw_protected_reset_get_state(Object *obj)
@@ -77,7 +90,8 @@ static ResettableState *sw_protected_reset_get_state(Object *obj)
 static void sw_protected_reset_class_init(ObjectClass *oc, const void *data)
 {
     RESETTABLE_CLASS(oc)->get_state = sw_protected_reset_get_state;
-    RESETTABLE_CLASS(oc)->phases.hold = reset_memory;
+    RESETTABLE_CLASS(oc)->phases.hold = reset_shared;
+    RESETTABLE_CLASS(oc)->phases.exit = reset_private;
 }
 
 static void sw_protected_reset_init(Object *obj)

@@ -6,7 +6,8 @@
 1. a balloon takes private pages, then shared ones, then a mix: the host has them back each time, no
    page changes its state, and QEMU says nothing
 2. what the balloon took and gave back reads as zeros
-3. virtio-mem refuses memory that converts, with the reason, and takes other memory
+3. a reset, with the balloon's rings in use and its statistics mapped, makes all memory private
+4. virtio-mem refuses memory that converts, with the reason, and takes other memory
 """
 import struct
 
@@ -15,20 +16,22 @@ from lablib import Cgroup, Vm
 from labport import PORT_ARGS, ModernDevice, Ports, make_idle_firmware
 
 SIZE = 64 * MIB
-RINGS = [tuple((16 + queue) * MIB + 2 * part * PAGE for part in range(3)) for queue in range(2)]
+RINGS = [tuple((16 + queue) * MIB + 2 * part * PAGE for part in range(3)) for queue in range(3)]
 LIST = 20 * MIB
 TAKEN, BYTES = 32 * MIB, 16 * MIB
 NOISE = 2 * MIB
-INFLATE, DEFLATE = range(2)
+INFLATE, DEFLATE, STATISTICS = range(3)
 ARGS = ['-accel', 'kvm', '-machine', 'pc-q35-swp,memory-backend=ram0',
         '-m', '64M,slots=2,maxmem=1G',
-        *PORT_ARGS, '-bios', make_idle_firmware(), '-object']
+        *PORT_ARGS, '-action', 'reboot=reset', '-bios', make_idle_firmware(), '-object']
 BALLOON = [f'memory-backend-gmem,id=ram0,size={SIZE},conversion-timeout=30000,initial=private,'
            'prealloc=on', '-device', 'virtio-balloon-pci,addr=5,disable-legacy=on']
 PLAIN = [f'memory-backend-gmem,id=ram0,size={SIZE}']
 
 
 class Balloon(ModernDevice):
+    FEATURES = 1 << 1       # statistics
+
     def __init__(self, ports):
         super().__init__(ports, 5, RINGS)
 
@@ -80,6 +83,11 @@ def check_balloon(tap):
         for address in range(TAKEN, TAKEN + BYTES, 2 * MIB):
             m.convert(address, PAGE, 'private')
         m.inflate('some of both')
+        tap.ok(block(vm.qmp, 'ram0')['shared'], 'some pages are shared')
+        m.balloon.offer(STATISTICS, ((LIST, 10, 0, 0),))    # which the device keeps
+        vm.qmp.command('system_reset')
+        tap.ok(vm.qmp.wait_event('RESET'), 'a reset')
+        tap.equal(block(vm.qmp, 'ram0')['shared'], 0, 'all pages are private again')
         tap.equal(vm.quit(), 0, 'QEMU ends on its own')
         tap.equal(vm.errors, '', 'and has said nothing')
     group.remove()
