@@ -12,9 +12,15 @@ A virtio disk is driven from outside, in a VM that runs (its vCPU halts at once)
 5. the memory map changes, and then a page of the ring goes private: as in 2
 6. a transfer is under way: the conversion of its buffer waits for its end; with less time
    than that takes it fails, names the holder, and the transfer ends well
+7. the disk of such a transfer is unplugged: the conversion that waits for it goes on
+8. requests name private memory, as a buffer and as an indirect table, over and over: the device
+   needs a reset each time, and QEMU does not fill its log
 """
-from gmemlab import MIB, PAGE, Tap, block
-from lablib import Vm
+import struct
+import time
+
+from gmemlab import MIB, PAGE, Tap, block, ended
+from lablib import PATIENCE, Vm
 from labport import PORT_ARGS, ModernDevice, Ports, make_idle_firmware
 
 SIZE = 64 * MIB
@@ -148,6 +154,83 @@ def check_transfer(tap):
         tap.equal(vm.quit(), 0, 'QEMU ends on its own')
 
 
+class Scsi(ModernDevice):
+    """A virtio-scsi with its control, event and request queue."""
+
+    REQUESTS = 2
+
+    def __init__(self, ports):
+        super().__init__(ports, 6, [tuple((24 + queue) * MIB + 2 * part * PAGE for part in range(3))
+                                    for queue in range(3)])
+
+    def begin(self, command, data):
+        """A SCSI command to the first disk, and 512 bytes for its answer."""
+        header = struct.pack('8sQ3x', bytes([1, 0, 0x40]), 0) + command.ljust(32, b'\0')
+        self.ports.write(HEAD, header + bytes(108))
+        self.offer(self.REQUESTS, ((HEAD, len(header), 1, 1), (HEAD + len(header), 108, 3, 2),
+                                   (data, 512, 2, 0)))
+
+    def settle(self):
+        """Past what a disk says first of all: that it is new."""
+        for _ in range(2):
+            self.begin(bytes([0x03, 0, 0, 0, 18, 0]), DATA + 4 * PAGE)      # request sense
+            if not self.took(self.REQUESTS):
+                return False
+        return True
+
+
+def check_unplug(tap):
+    args = [*ARGS[:-3], '-device', 'virtio-scsi-pci,addr=6,disable-legacy=on', '-blockdev',
+            f'{FAST},latency-ns={SLOW_NS}', '-device', 'scsi-hd,id=hd,drive=disk']
+    with Vm(args) as vm:
+        scsi = Scsi(Ports())
+        scsi.start()
+        tap.ok(scsi.settle(), 'a SCSI disk is there')
+        scsi.begin(bytes([0x28, 0, 0, 0, 0, 0, 0, 0, 1, 0]), DATA)          # read
+        result = convert(vm, DATA, 'private', timeout=100)
+        tap.ok('busy' in result.get('error', ''), 'its transfer is under way', result)
+        number = vm.qmp.command('gmem-convert', id='ram0', offset=DATA, size=PAGE,
+                                state='private')['conversion']
+        vm.qmp.command('device_del', id='hd')
+        tap.ok(vm.qmp.wait_event('DEVICE_DELETED'), 'it is unplugged')
+        result = ended(vm.qmp, number)
+        tap.ok(result and 'error' not in result and result['converted'] == PAGE,
+               'the conversion goes on', result)
+        tap.ok(running(vm) and not scsi.status() & NEEDS_RESET, 'the controller runs, and the VM')
+        tap.equal(vm.quit(), 0, 'QEMU ends on its own')
+
+
+def gives_up(disk):
+    deadline = time.monotonic() + PATIENCE
+    while not disk.status() & NEEDS_RESET:
+        if time.monotonic() > deadline:
+            return False
+    return True
+
+
+def check_naming(tap):
+    with Vm([*ARGS, FAST]) as vm:
+        disk = Disk(Ports())
+        needed = 0
+        convert(vm, ELSEWHERE, 'private')
+        began = time.monotonic()
+        for number in range(200):
+            disk.start()
+            if number % 2:
+                disk.offer(0, ((ELSEWHERE, 48, 4, 0),))     # a table
+            else:
+                disk.offer(0, ((ELSEWHERE, 16, 1, 1), (DATA, 512, 3, 2), (HEAD + 16, 1, 2, 0)))
+            needed += gives_up(disk)
+        tap.equal(needed, 200, 'naming private memory breaks the device, each time')
+        lines = len(vm.errors.splitlines())
+        seconds = time.monotonic() - began
+        tap.ok(0 < lines <= seconds + 2, 'QEMU says so, once in a second at most',
+               f'{lines} lines in {seconds} s')
+        disk.start()
+        tap.ok(disk.read(), 'the disk works')
+        tap.equal(vm.quit(), 0, 'QEMU ends on its own')
+
+
 def main():
     tap = Tap()
     with Vm([*ARGS, FAST]) as vm:
@@ -161,6 +244,8 @@ def main():
         check_memory_map(tap, vm, disk)
         tap.equal(vm.quit(), 0, 'QEMU ends on its own')
     check_transfer(tap)
+    check_unplug(tap)
+    check_naming(tap)
     tap.done()
 
 

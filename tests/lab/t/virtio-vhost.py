@@ -8,7 +8,9 @@ A virtio network card whose queues vhost-net has is driven from outside, in a VM
 2. a page of a ring goes private: the conversion succeeds, vhost is stopped first, the device
    needs a reset and says so, QMP hears which queue, the VM runs
 3. after a reset, with the page shared again, vhost has the queues and sends
-4. a buffer where there is no memory: QMP hears that vhost met an error, and in which queue
+4. the same while the VM is stopped: vhost is not started when it goes on
+5. a buffer where there is no memory: QMP hears that vhost met an error, and in which queue; QEMU
+   does not fill its log
 """
 import fcntl
 import socket
@@ -82,6 +84,20 @@ def check_stop(tap, vm, card, queue, part):
     tap.ok(virtio(vm)['vhost-started'] and card.send(), f'{name}: a reset, and it sends again')
 
 
+def check_stopped_vm(tap, vm, card):
+    page = RINGS[SEND][2]
+    vm.qmp.command('stop')
+    result = convert(vm, page, 'private')
+    tap.ok('error' not in result, 'VM stopped: the page of a ring goes private', result)
+    vm.qmp.command('cont')
+    status = virtio(vm)
+    tap.ok(not status['vhost-started'] and status['broken'] and card.status() & card.NEEDS_RESET,
+           'it goes on: vhost does not, the device needs a reset', status)
+    convert(vm, page, 'shared')
+    card.start()
+    tap.ok(virtio(vm)['vhost-started'] and card.send(), 'a reset, and it sends again')
+
+
 def main():
     tap = Tap()
     firmware = make_idle_firmware()
@@ -101,11 +117,16 @@ def main():
         for queue in range(2):
             for part in range(3):
                 check_stop(tap, vm, card, queue, part)
-        card.offer(SEND, ((1 << 40, 64, 0, 0),))
+        check_stopped_vm(tap, vm, card)
+        said = len(vm.errors)
+        for _ in range(50):
+            card.start()
+            card.offer(SEND, ((1 << 40, 64, 0, 0),))
         event = vm.qmp.wait_event('GMEM_VHOST_ERROR')
         tap.ok(event and (event['data']['qom-path'], event['data']['queue']) == (VIRTIO, SEND),
                'a buffer where no memory is: GMEM_VHOST_ERROR', event)
         tap.ok(running(vm), 'the VM runs')
+        tap.equal(vm.errors[said:], '', 'QEMU has said nothing of it')
         tap.equal(vm.quit(), 0, 'QEMU ends on its own')
     tap.done()
 
