@@ -74,6 +74,27 @@ static void stop_device(VirtIODevice *vdev)
     vdev->broken = true;
 }
 
+static void stop_broken(void *opaque)
+{
+    VirtIODevice *vdev = opaque;
+
+    /* unless it was reset, or unplugged, meanwhile */
+    if (vdev->broken && qdev_is_realized(&vdev->parent_obj)) {
+        /* a broken device tells its driver nothing */
+        vdev->broken = false;
+        stop_device(vdev);
+    }
+    object_unref(OBJECT(vdev));
+}
+
+/* From the middle of a change of its state, or of the memory map, which vhost listens to */
+static void stop_later(VirtIODevice *vdev)
+{
+    vdev->broken = true;
+    object_ref(OBJECT(vdev));
+    aio_bh_schedule_oneshot(iohandler_get_aio_context(), stop_broken, vdev);
+}
+
 static void report(VirtIODevice *vdev, VirtQueue *vq, const GmemUse *use)
 {
     g_autofree char *path = object_get_canonical_path(OBJECT(vdev));
@@ -168,10 +189,19 @@ static void free_ring(GmemRing *ring)
     g_free(ring);
 }
 
+/* QEMU has dropped the ring of a broken device, which vhost goes on with */
+static void stop_and_free(void *opaque)
+{
+    GmemRing *ring = opaque;
+
+    stop_broken(ring->vdev);
+    call_rcu(ring, free_ring, rcu);
+}
+
 /* Nobody has got its pointers yet, nor will */
 static void refuse(GmemRing *ring)
 {
-    stop_device(ring->vdev);
+    stop_later(ring->vdev);
     /* this part could not begin */
     report(ring->vdev, ring->vq, &ring->parts[ring->nr_parts].use);
     free_ring(ring);
@@ -211,8 +241,15 @@ void gmem_virtio_ring_clear(VirtQueue *vq)
 {
     GmemRing *ring = rings ? g_hash_table_lookup(rings, vq) : NULL;
 
-    if (ring) {
-        g_hash_table_remove(rings, vq);
+    if (!ring) {
+        return;
+    }
+    g_hash_table_remove(rings, vq);
+    if (ring->vdev->broken && ring->vdev->vhost_started) {
+        object_ref(OBJECT(ring->vdev));
+        aio_bh_schedule_oneshot(iohandler_get_aio_context(), stop_and_free,
+                                ring);
+    } else {
         call_rcu(ring, free_ring, rcu);
     }
 }
@@ -247,25 +284,12 @@ uint8_t gmem_virtio_status_guarded(const VirtIODevice *vdev, uint8_t status)
            VIRTIO_CONFIG_S_NEEDS_RESET;
 }
 
-static void stop_failed(void *opaque)
-{
-    VirtIODevice *vdev = opaque;
-
-    if (vdev->broken) {
-        stop_device(vdev);
-    }
-    object_unref(OBJECT(vdev));
-}
-
 void gmem_virtio_start_failed(VirtIODevice *vdev)
 {
     if (!qatomic_read(&gmem_touch_armed)) {
         exit(1);
     }
-    /* The status is just being set: what is added to it now would be lost */
-    vdev->broken = true;
-    object_ref(OBJECT(vdev));
-    aio_bh_schedule_oneshot(iohandler_get_aio_context(), stop_failed, vdev);
+    stop_later(vdev);
 }
 
 /* ---- indirect tables ---- */

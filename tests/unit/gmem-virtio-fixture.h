@@ -22,7 +22,8 @@
 /* What the device and QMP have seen since setup() */
 typedef struct FakeVirtio {
     bool has_pointers[QUEUES];
-    unsigned int stops;             /* of vhost, by its status */
+    unsigned int stops;             /* of vhost, by its status; of the last one: */
+    bool stopped_with_ring;
     unsigned int notified;          /* the driver, that the configuration changed */
     unsigned int events;            /* of stopped queues; the last one: */
     int last_queue;

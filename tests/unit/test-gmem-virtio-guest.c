@@ -56,7 +56,16 @@ static void test_start_failed(void)
     g_assert_cmpuint(fake.notified, ==, 1);
     g_assert_cmpuint(OBJECT(&dev)->ref, ==, 1);
 
-    /* it was reset before anybody came to tell */
+    /* it was unplugged before anybody came to tell */
+    dev.status = fake.notified = 0;
+    gmem_virtio_start_failed(&dev);
+    dev.parent_obj.realized = false;
+    main_loop_wait(true);
+    g_assert_cmpuint(dev.status + fake.notified, ==, 0);
+    g_assert_cmpint(OBJECT(&dev)->ref, ==, 1);
+    dev.parent_obj.realized = true;
+
+    /* or reset */
     dev.status = fake.notified = 0;
     gmem_virtio_start_failed(&dev);
     dev.broken = false;

@@ -5,7 +5,7 @@
  *
  * 1. a page of a ring goes private: the device is stopped before, once, and QMP hears of it;
  *    the pages beside it do not concern the device
- * 2. vhost is stopped while its ring is there
+ * 2. vhost is stopped while its ring is there, or else before the ring's pages go
  * 3. a crowd of rings in one page is stopped together
  * 4. a ring that goes away, or moves, while a conversion waits for it: nobody is stopped
  * 5. old pointers are in use until the new ones are published, and their last reader is gone
@@ -68,7 +68,27 @@ static void test_vhost(void)
     g_assert_cmpint(go_private(10 * PAGE, PAGE), ==, 0);
     check_stopped(0, 10 * PAGE);
     g_assert_cmpuint(fake.stops, ==, 1);
+    /* from which it learns how far vhost came */
+    g_assert_true(fake.stopped_with_ring);
     g_assert_cmpuint(dev.status, ==, VIRTIO_CONFIG_S_NEEDS_RESET);
+    teardown();
+}
+
+/* A request to another queue has broken the device, and then the memory map changes */
+static void test_vhost_of_broken(void)
+{
+    setup();
+    dev.vhost_started = true;
+    make_ring(0, 8 * PAGE, 10 * PAGE, 12 * PAGE);
+    dev.broken = true;
+    virtio_virtqueue_reset_region_cache(virtio_get_queue(&dev, 0));
+    drain_call_rcu();
+    g_assert_cmpuint(fake.stops, ==, 0);
+    g_assert_cmpint(go_private_briefly(8 * PAGE, PAGE), ==, -EAGAIN);
+    g_assert_cmpint(go_private(8 * PAGE, PAGE), ==, 0);
+    g_assert_cmpuint(fake.stops, ==, 1);
+    g_assert_false(dev.vhost_started);
+    g_assert_cmpint(OBJECT(&dev)->ref, ==, 1);
     teardown();
 }
 
@@ -155,6 +175,10 @@ static void test_refused(void)
     setup();
     g_assert_cmpint(go_private(10 * PAGE, PAGE), ==, 0);
     g_assert_false(ring_begin(0, 8 * PAGE, 10 * PAGE, 12 * PAGE));
+    /* not from within a change of the memory map */
+    g_assert_true(dev.broken);
+    g_assert_cmpuint(fake.notified, ==, 0);
+    main_loop_wait(true);
     check_stopped(0, 10 * PAGE);
     /* nothing of it is left, and the next one works */
     g_assert_false(gmem_use_is_asked_for(the_block, 8 * PAGE));
@@ -202,6 +226,7 @@ int main(int argc, char **argv)
     g_test_add_func("/gmem/virtio/stop", test_stop);
     g_test_add_func("/gmem/virtio/old-device", test_old_device);
     g_test_add_func("/gmem/virtio/vhost", test_vhost);
+    g_test_add_func("/gmem/virtio/vhost-of-broken", test_vhost_of_broken);
     g_test_add_func("/gmem/virtio/crowd", test_crowd);
     g_test_add_func("/gmem/virtio/gone", test_gone);
     g_test_add_func("/gmem/virtio/moved", test_moved);
