@@ -12,18 +12,27 @@
 #include "system/confidential-guest-support.h"
 #include "system/hostmem-gmem.h"
 
+static bool sw_protected(const ConfidentialGuestSupport *cgs)
+{
+    return object_dynamic_cast(OBJECT(cgs), TYPE_SW_PROTECTED_GUEST);
+}
+
 bool gmem_machine_has_private_memory(const MachineState *machine)
 {
     ConfidentialGuestSupport *cgs = machine ? machine->cgs : NULL;
 
     /* sw-protected guests leave require_guest_memfd false: firmware is ROM */
-    return cgs && (cgs->require_guest_memfd ||
-                   object_dynamic_cast(OBJECT(cgs), TYPE_SW_PROTECTED_GUEST));
+    return cgs && (cgs->require_guest_memfd || sw_protected(cgs));
 }
 
 bool gmem_machine_is_launched(const MachineState *machine)
 {
     return machine && machine->cgs && machine->cgs->require_guest_memfd;
+}
+
+bool gmem_machine_measures_kernel(const MachineState *machine)
+{
+    return machine && machine->cgs && !sw_protected(machine->cgs);
 }
 
 GmemPageState gmem_machine_initial(const MachineState *machine)

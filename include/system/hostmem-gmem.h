@@ -37,6 +37,11 @@ bool gmem_machine_has_private_memory(const MachineState *machine);
  * Firmware is gmem then as well.  Known as early.
  */
 bool gmem_machine_is_launched(const MachineState *machine);
+/*
+ * Does the firmware of @machine measure the file given with -kernel?  Nothing is written into it
+ * then.  Any other firmware finds command line and initramfs by what is written there.
+ */
+bool gmem_machine_measures_kernel(const MachineState *machine);
 /* The state that RAM of @machine starts in, unless its backend says otherwise */
 GmemPageState gmem_machine_initial(const MachineState *machine);
 /* What to do when a memory fault of the guest cannot be resolved; any thread */

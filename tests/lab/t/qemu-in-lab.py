@@ -5,7 +5,9 @@
 
 1. an ordinary q35 with RAM of the base's own kind: the lab itself is sound
 2. the same guest with all of its RAM in a mapped, all-shared guest_memfd
-3. a guest that is stopped by QMP and goes on
+3. the same guest on pc-q35-swp, where all of its RAM can be private: firmware, command line and
+   initramfs are those of any guest
+4. a guest that is stopped by QMP and goes on
 In each the guest computes something that the test did not tell it, and QEMU ends on its own.
 """
 import os
@@ -99,6 +101,7 @@ def main():
         if gmem_offered():
             backend = ('-m', '512M', '-object', 'memory-backend-gmem,id=ram0,size=512M')
             boots(tap, 'gmem RAM', arguments(initrd, 'q35,memory-backend=ram0', backend))
+            boots(tap, 'private memory', arguments(initrd, 'q35-swp'))
         else:
             tap.skip('gmem RAM', 'this QEMU has no memory-backend-gmem')
         check_stop(tap, guest_initramfs(folder, wait=True))
