@@ -18,6 +18,7 @@
 #include "qapi/error.h"
 #include "qemu/module.h"
 #include "system/gmem-kvm.h"
+#include "system/gmem-listener.h"
 #include "system/gmem-ram.h"
 #include "system/gmem-sigbus.h"
 #include "system/gmem-touch-hooks.h"
@@ -25,7 +26,6 @@
 #include "system/hostmem-gmem.h"
 #include "system/memory.h"
 #include "system/ramblock.h"
-#include "gmem-attributes.h"
 
 static unsigned int blocks_in_use;
 
@@ -239,7 +239,7 @@ static void rdm_register_listener(RamDiscardManager *rdm,
                                   RamDiscardListener *rdl,
                                   MemoryRegionSection *section)
 {
-    gmem_listener_add(rdm_block(rdm), rdl, section);
+    gmem_listener_add(rdm_block(rdm), rdl, section, NULL);
 }
 
 static void rdm_unregister_listener(RamDiscardManager *rdm,

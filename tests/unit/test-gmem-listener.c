@@ -12,7 +12,10 @@
  *  2. a conversion takes and gives exactly the pages that change
  *  3. a listener that covers a part of the block hears of that part only
  *  4. a listener that cannot map does without, and never unmaps that
- *  5. threads convert while listeners come and go: every book ends right, and nothing
+ *  5. one that maps in units of its own: what goes is unmapped with its unit, and the rest of
+ *     that comes back at once; what cannot be unmapped does not go private
+ *  6. one that was never added is not removed
+ *  7. threads convert while listeners come and go: every book ends right, and nothing
  *     goes private that one still has, not even one that is leaving
  */
 
@@ -20,7 +23,7 @@
 #include "qemu/bitmap.h"
 #include "qemu/lockable.h"
 #include "system/memory.h"
-#include "../system/gmem-attributes.h"
+#include "system/gmem-listener.h"
 
 #define PAGE 4096
 #define PAGES 512
@@ -30,6 +33,7 @@ typedef struct Book {
     DECLARE_BITMAP(mapped, PAGES);      /* by page of the block */
     bool refuse;
     unsigned int calls;
+    unsigned int unmaps_to_fail;
     QLIST_ENTRY(Book) next;
 } Book;
 
@@ -116,8 +120,20 @@ static void book_discard(RamDiscardListener *rdl, MemoryRegionSection *s)
     bitmap_clear(book->mapped, first, count);
 }
 
-static void join(Book *book, GmemBlock *block, unsigned long first,
-                 unsigned long count)
+static int book_unmap(RamDiscardListener *rdl, MemoryRegionSection *s)
+{
+    Book *book = container_of(rdl, Book, rdl);
+
+    if (book->unmaps_to_fail) {
+        book->unmaps_to_fail--;
+        return -ENOMEM;
+    }
+    book_discard(rdl, s);
+    return 0;
+}
+
+static int join_as(Book *book, GmemBlock *block, unsigned long first,
+                   unsigned long count, const GmemListenerConfig *config)
 {
     MemoryRegionSection section = {
         .offset_within_region = first * PAGE,
@@ -129,7 +145,13 @@ static void join(Book *book, GmemBlock *block, unsigned long first,
         QLIST_INSERT_HEAD(&books, book, next);
     }
     ram_discard_listener_init(&book->rdl, book_populate, book_discard, true);
-    gmem_listener_add(block, &book->rdl, &section);
+    return gmem_listener_add(block, &book->rdl, &section, config);
+}
+
+static void join(Book *book, GmemBlock *block, unsigned long first,
+                 unsigned long count)
+{
+    g_assert_cmpint(join_as(book, block, first, count, NULL), ==, 0);
 }
 
 static void leave(Book *book)
@@ -179,6 +201,18 @@ static void convert(GmemBlock *block, unsigned long first, unsigned long count,
     GmemRequest req = { .segments = &segment, .nr_segments = 1, .to = to };
 
     g_assert_cmpint(gmem_convert_request(&req), ==, 0);
+    g_free(req.stalled_holder);
+}
+
+/* To private, in vain */
+static void stall(GmemBlock *block, unsigned long first, unsigned long count)
+{
+    GmemSegment segment = { block, first * PAGE, count * PAGE };
+    GmemRequest req = { .segments = &segment, .nr_segments = 1,
+                        .to = GMEM_PAGE_PRIVATE, .timeout_ms = 1 };
+
+    g_assert_cmpint(gmem_convert_request(&req), ==, -EAGAIN);
+    g_assert_cmpstr(req.stalled_holder, ==, "vfio");
     g_free(req.stalled_holder);
 }
 
@@ -253,6 +287,10 @@ static void test_refuse(void)
     Book book = { .refuse = true };
 
     join(&book, block, 0, PAGES);
+    leave(&book);
+    convert(block, 16, 16, GMEM_PAGE_SHARED);
+    g_assert_cmpint(join_as(&book, block, 0, PAGES, NULL), ==, -ENOSPC);
+    convert(block, 16, 16, GMEM_PAGE_PRIVATE);
     convert(block, 0, 16, GMEM_PAGE_SHARED);
     g_assert_true(bitmap_empty(book.mapped, PAGES));
     convert(block, 0, 8, GMEM_PAGE_PRIVATE);
@@ -263,6 +301,47 @@ static void test_refuse(void)
     g_assert_cmpuint(bitmap_count_one(book.mapped, PAGES), ==, 8);
     leave(&book);
     drop(block);
+}
+
+static const GmemListenerOps book_ops = {
+    .map = book_populate,
+    .unmap = book_unmap,
+};
+
+static void test_units(void)
+{
+    const GmemListenerConfig config = { .ops = &book_ops, .unit = 16 * PAGE };
+    GmemBlock *block = new_block(GMEM_PAGE_SHARED);
+    Book book = { };
+
+    g_assert_cmpint(join_as(&book, block, 0, 64, &config), ==, 0);
+    g_assert_cmpuint(book.calls, ==, 4);
+    book.calls = 0;
+    convert(block, 20, 4, GMEM_PAGE_PRIVATE);
+    g_assert_cmpuint(book.calls, ==, 3);
+    check(&book, block, 0, 64);
+
+    /* tried again, as the conversion has time */
+    book.unmaps_to_fail = 3;
+    convert(block, 40, 20, GMEM_PAGE_PRIVATE);
+    g_assert_cmpuint(book.unmaps_to_fail, ==, 0);
+    check(&book, block, 0, 64);
+
+    book.unmaps_to_fail = UINT_MAX;
+    stall(block, 0, 64);
+    check(&book, block, 0, 64);
+    book.unmaps_to_fail = 0;
+    convert(block, 0, 64, GMEM_PAGE_PRIVATE);
+    check(&book, block, 0, 64);
+    leave(&book);
+    drop(block);
+}
+
+static void test_stranger(void)
+{
+    RamDiscardListener rdl = { };
+
+    gmem_listener_remove(&rdl);
 }
 
 typedef struct Worker {
@@ -323,6 +402,8 @@ int main(int argc, char **argv)
     g_test_add_func("/gmem/listener/exact", test_exact);
     g_test_add_func("/gmem/listener/part", test_part);
     g_test_add_func("/gmem/listener/refuse", test_refuse);
+    g_test_add_func("/gmem/listener/units", test_units);
+    g_test_add_func("/gmem/listener/stranger", test_stranger);
     g_test_add_func("/gmem/listener/race", test_race);
     return g_test_run();
 }
