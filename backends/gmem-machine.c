@@ -44,6 +44,7 @@ void gmem_ram_config(MemoryRegion *mr, GmemBlockConfig *config)
         config->initial = gmem_backend_initial(gmem);
         config->timeout_ms = gmem->conversion_timeout;
         config->shared_limit = gmem->shared_limit;
+        config->dma_granularity = gmem->dma_granularity;
     }
 }
 

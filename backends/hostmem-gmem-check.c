@@ -12,6 +12,7 @@
 #include "qemu/osdep.h"
 #include "qapi/error.h"
 #include "qemu/cutils.h"
+#include "qemu/host-utils.h"
 #include "qemu/units.h"
 #include "hw/boards.h"
 #include "system/gmem-ram.h"
@@ -147,6 +148,23 @@ bool gmem_backend_check_virtio_mem(HostMemoryBackend *backend, Error **errp)
     return false;
 }
 
+static bool check_dma_granularity(HostMemoryBackendGmem *gmem, const char *id,
+                                  Error **errp)
+{
+    g_autofree char *asked = size_to_str(gmem->dma_granularity);
+
+    if (is_power_of_2(gmem->dma_granularity) &&
+        gmem->dma_granularity >= GMEM_BACKEND_PAGE_SIZE &&
+        gmem->dma_granularity <= GMEM_BACKEND_MAX_GRANULARITY) {
+        return true;
+    }
+    error_setg(errp, "memory-backend-gmem '%s' cannot have dma-granularity=%s: "
+               "it must be a power of two, from 4 KiB to 64 MiB", id, asked);
+    error_append_hint(errp, "Leave it out for 4 KiB, or use the size in which "
+                      "the guest converts, for example 2M.\n");
+    return false;
+}
+
 bool gmem_backend_check_options(HostMemoryBackend *backend, Error **errp)
 {
     g_autofree char *id = NULL;
@@ -163,6 +181,7 @@ bool gmem_backend_check_options(HostMemoryBackend *backend, Error **errp)
            check_page_size(gmem, id, errp) &&
            check_hugetlbsize(gmem, id, errp) &&
            check_shared_limit(gmem, id, errp) &&
+           check_dma_granularity(gmem, id, errp) &&
            check_guest_memfd(backend, id, errp) &&
            check_kvm(id, errp);
 }
@@ -178,6 +197,8 @@ static bool check_none(HostMemoryBackendGmem *gmem, const char *id,
         what = "shared-hugetlb=on";
     } else if (gmem->shared_limit) {
         what = "shared-limit";
+    } else if (gmem->dma_granularity != GMEM_BACKEND_PAGE_SIZE) {
+        what = "dma-granularity";
     }
     if (!what) {
         return true;

@@ -13,12 +13,15 @@
 #define BACKENDS_HOSTMEM_GMEM_INTERNAL_H
 
 #include "qapi/qapi-types-qom.h"
+#include "qemu/units.h"
 #include "system/hostmem-gmem.h"
 
 OBJECT_DECLARE_SIMPLE_TYPE(HostMemoryBackendGmem, MEMORY_BACKEND_GMEM)
 
 #define GMEM_BACKEND_PAGE_SIZE 4096
 #define GMEM_BACKEND_TIMEOUT_MS 1000
+/* What the engine does in one step, which nothing interrupts */
+#define GMEM_BACKEND_MAX_GRANULARITY (64 * MiB)
 
 struct HostMemoryBackendGmem {
     HostMemoryBackend parent_obj;
@@ -28,6 +31,7 @@ struct HostMemoryBackendGmem {
     uint64_t page_size;
     uint32_t conversion_timeout;    /* ms */
     uint64_t shared_limit;          /* bytes, 0: none */
+    uint64_t dma_granularity;       /* bytes */
     bool shared_hugetlb;
     uint64_t shared_hugetlbsize;    /* bytes, 0: the host's default */
 

@@ -207,6 +207,7 @@ static void gmem_backend_instance_init(Object *obj)
 
     gmem->page_size = GMEM_BACKEND_PAGE_SIZE;
     gmem->conversion_timeout = GMEM_BACKEND_TIMEOUT_MS;
+    gmem->dma_granularity = GMEM_BACKEND_PAGE_SIZE;
     backend->share = true;
     backend->merge = false;
 }
@@ -258,6 +259,9 @@ static void add_memory_properties(ObjectClass *oc)
     add_bytes(oc, "shared-limit",
               offsetof(HostMemoryBackendGmem, shared_limit),
               "The most bytes that may be shared at once");
+    add_bytes(oc, "dma-granularity",
+              offsetof(HostMemoryBackendGmem, dma_granularity),
+              "The most that an IOMMU which cannot divide mappings maps in one");
     add_bytes(oc, "shared-hugetlbsize",
               offsetof(HostMemoryBackendGmem, shared_hugetlbsize),
               "The size of the huge pages of shared-hugetlb");

@@ -65,6 +65,7 @@ GmemBlock *gmem_block_new(const GmemBlockConfig *config)
     block->opaque = config->opaque;
     block->timeout_ms = config->timeout_ms ?: GMEM_DEFAULT_TIMEOUT_MS;
     block->shared_limit = config->shared_limit;
+    block->dma_granularity = config->dma_granularity ?: GMEM_PAGE_BYTES;
     gmem_map_init(&block->map, gmem_page(config->size), block->initial);
     block->charged_pages = gmem_map_shared_pages(&block->map);
     block->stripes = qemu_memalign(sizeof(GmemStripe),
@@ -205,6 +206,11 @@ uint64_t gmem_block_shared_limit(const GmemBlock *block)
 
     QEMU_LOCK_GUARD(&b->lock);
     return b->shared_limit;
+}
+
+uint64_t gmem_block_dma_granularity(const GmemBlock *block)
+{
+    return block->dma_granularity;
 }
 
 void gmem_block_set_shared_limit(GmemBlock *block, uint64_t bytes)

@@ -74,6 +74,7 @@ struct GmemBlock {
     GmemBlockMode mode;
     uint64_t size;
     GmemPageState initial;
+    uint64_t dma_granularity;
     const GmemProviderOps *ops;
     void *opaque;
 

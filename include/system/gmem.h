@@ -213,6 +213,7 @@ typedef struct GmemBlockConfig {
     GmemPageState initial;
     uint32_t timeout_ms;            /* 0: 1000 */
     uint64_t shared_limit;          /* bytes; 0: none */
+    uint64_t dma_granularity;       /* bytes, a power of two; 0: 4 KiB */
     const GmemProviderOps *ops;     /* NULL for mode none */
     void *opaque;                   /* the provider's */
 } GmemBlockConfig;
@@ -252,6 +253,8 @@ void gmem_block_break(GmemBlock *block, const char *why);
 uint64_t gmem_block_shared_bytes(const GmemBlock *block);
 uint64_t gmem_block_shared_limit(const GmemBlock *block);
 void gmem_block_set_shared_limit(GmemBlock *block, uint64_t bytes);
+/* The unit that IOMMUs map the block in which cannot divide a mapping (gmem-units.h) */
+uint64_t gmem_block_dma_granularity(const GmemBlock *block);
 uint32_t gmem_block_timeout_ms(const GmemBlock *block);
 void gmem_block_set_timeout_ms(GmemBlock *block, uint32_t ms);
 void gmem_block_get_stats(GmemBlock *block, GmemBlockStats *stats);

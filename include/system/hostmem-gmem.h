@@ -58,7 +58,7 @@ const char *gmem_machine_guest_name(const MachineState *machine);
 
 /*
  * How the engine shall treat the memory of @mr: fills mode, size, initial,
- * timeout_ms and shared_limit of @config, and its id with the region's name (which
+ * timeout_ms, shared_limit and dma_granularity of @config, and its id with the region's name (which
  * lives as long as @mr).  @mr has a guest_memfd.  Leaves ops and opaque alone.
  */
 void gmem_ram_config(MemoryRegion *mr, GmemBlockConfig *config);

@@ -46,6 +46,8 @@ static const GmemRefusal refusals[] = {
       "memory-backend-gmem 'm0' cannot have initial=private" NONE_REASON },
     { "shared-limit", GMEM ", 'shared-limit': 4096",
       "memory-backend-gmem 'm0' cannot have shared-limit" NONE_REASON },
+    { "dma-granularity", GMEM ", 'dma-granularity': 2097152",
+      "memory-backend-gmem 'm0' cannot have dma-granularity" NONE_REASON },
     { "shared-hugetlb", GMEM ", 'shared-hugetlb': true",
       "memory-backend-gmem 'm0' cannot have shared-hugetlb=on" NONE_REASON },
     { "too large", "'qom-type': 'memory-backend-gmem',"

@@ -51,6 +51,15 @@ static const GmemRefusal option_refusals[] = {
       "'m0' has shared-hugetlbsize without shared-hugetlb=on" },
     { "odd shared-limit", GMEM ", 'shared-limit': 4097",
       "cannot have shared-limit=4097: it must be a multiple of 4 KiB" },
+    { "dma-granularity=0", GMEM ", 'dma-granularity': 0",
+      "'m0' cannot have dma-granularity=0: it must be at least 4 KiB" },
+    { "small dma-granularity", GMEM ", 'dma-granularity': 2048",
+      "'m0' cannot have dma-granularity=2 KiB: it must be a power of two, from "
+      "4 KiB to 64 MiB" },
+    { "odd dma-granularity", GMEM ", 'dma-granularity': 12288",
+      "cannot have dma-granularity=12 KiB: it must be a power of two" },
+    { "large dma-granularity", GMEM ", 'dma-granularity': 134217728",
+      "cannot have dma-granularity=128 MiB: it must be a power of two" },
     { "timeout 0", GMEM ", 'conversion-timeout': 0",
       "memory-backend-gmem 'm0' cannot have conversion-timeout=0: it must be at "
       "least 1 ms" },
@@ -66,6 +75,8 @@ static const GmemRefusal kvm_refusals[] = {
       "'m0' needs KVM" },
     { "in-place", GMEM ", 'conversion': 'in-place'", "'m0' needs KVM" },
     { "page-size=4K", GMEM ", 'page-size': 4096", "'m0' needs KVM" },
+    { "dma-granularity=64M", GMEM ", 'dma-granularity': 67108864",
+      "'m0' needs KVM" },
 };
 
 static const GmemRefusal schema_refusals[] = {
@@ -156,6 +167,7 @@ static void test_described(void)
         "size", "host-nodes", "policy", "prealloc", "prealloc-threads",
         "prealloc-context", "dump", "reserve", "share", "merge", "conversion",
         "initial", "page-size", "conversion-timeout", "shared-limit",
+        "dma-granularity",
         "shared-hugetlb", "shared-hugetlbsize", "mode", "shared-size",
         "private-size", "conversions", "guest-memfd",
     };
