@@ -38,6 +38,8 @@ compare: $(COMPARE)/layer.json
 
 ## make check        set up, build, run a bounded slice of every rig
 check: setup
+# Downloads first: two package clients at once would get into each other's way
+	@$(MAKE) --no-print-directory $(BUILD)/layer.json
 	@tests/lab/run --ahead
 	@$(MAKE) --no-print-directory build compare
 	@scripts/run-tests
