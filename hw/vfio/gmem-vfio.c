@@ -36,8 +36,6 @@
 #include "gmem/trace.h"
 
 #define PAGE_BYTES 4096
-/* Where mappings are divided: what one call maps, and others wait for */
-#define DIVIDED_UNIT (64 * MiB)
 
 /* The compatibility calls have one IOAS for each iommufd: choosing and using it is one step */
 static QemuMutex compat_lock;
@@ -239,6 +237,21 @@ static uint64_t most_mappings(const VFIORamDiscardListener *vrdl)
                         vrdl->granularity);
 }
 
+/*
+ * A container in use hears of sections again whenever the memory map changes, which the guest
+ * decides (PAM): of those it is said once.
+ */
+static void warn(const VFIOContainer *bcontainer, Error *err)
+{
+    static bool said;
+
+    if (!bcontainer->initialized || !qatomic_xchg(&said, true)) {
+        warn_report_err(err);
+    } else {
+        error_free(err);
+    }
+}
+
 /* The guest is free to share more than fits: say so once, when the container passes its limit */
 static void warn_of_limit(const VFIOContainer *bcontainer,
                           const VFIORamDiscardListener *added)
@@ -255,7 +268,7 @@ static void warn_of_limit(const VFIOContainer *bcontainer,
         set_too_many(&err, added->mr, "and what is shared with devices "
                      "besides may come to need", most, added->granularity,
                      bcontainer->dma_max_mappings);
-        warn_report_err(err);
+        warn(bcontainer, err);
     }
 }
 
@@ -315,7 +328,7 @@ bool gmem_vfio_add(VFIOContainer *bcontainer, MemoryRegionSection *section,
 
     if (divides(bcontainer)) {
         config.ops = &divided_ops;
-        config.unit = DIVIDED_UNIT;
+        config.unit = GMEM_STEP_BYTES;
         config.divides = true;
     }
     vrdl = new_vrdl(bcontainer, section, config.unit);
@@ -327,7 +340,7 @@ bool gmem_vfio_add(VFIOContainer *bcontainer, MemoryRegionSection *section,
         error_propagate(errp, err);
         return false;
     } else {
-        warn_report_err(err);
+        warn(bcontainer, err);
     }
 
     ret = gmem_listener_add(block, &vrdl->listener, section, &config);
