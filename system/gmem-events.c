@@ -19,7 +19,7 @@
 #include "qemu/lockable.h"
 #include "qemu/main-loop.h"
 #include "qemu/timer.h"
-#include "qapi/qapi-events-gmem.h"
+#include "qapi/qapi-events-gmem-events.h"
 #include "gmem/trace.h"
 #include "gmem-qmp.h"
 

@@ -29,7 +29,7 @@
 #include "block/aio.h"
 #include "qapi/error.h"
 #include "qapi/qapi-commands-gmem.h"
-#include "qapi/qapi-events-gmem.h"
+#include "qapi/qapi-events-gmem-events.h"
 #include "gmem/trace.h"
 #include "gmem-qmp.h"
 
