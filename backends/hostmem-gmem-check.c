@@ -155,7 +155,7 @@ static bool check_dma_granularity(HostMemoryBackendGmem *gmem, const char *id,
 
     if (is_power_of_2(gmem->dma_granularity) &&
         gmem->dma_granularity >= GMEM_BACKEND_PAGE_SIZE &&
-        gmem->dma_granularity <= GMEM_BACKEND_MAX_GRANULARITY) {
+        gmem->dma_granularity <= GMEM_STEP_BYTES) {
         return true;
     }
     error_setg(errp, "memory-backend-gmem '%s' cannot have dma-granularity=%s: "

@@ -13,15 +13,12 @@
 #define BACKENDS_HOSTMEM_GMEM_INTERNAL_H
 
 #include "qapi/qapi-types-qom.h"
-#include "qemu/units.h"
 #include "system/hostmem-gmem.h"
 
 OBJECT_DECLARE_SIMPLE_TYPE(HostMemoryBackendGmem, MEMORY_BACKEND_GMEM)
 
 #define GMEM_BACKEND_PAGE_SIZE 4096
 #define GMEM_BACKEND_TIMEOUT_MS 1000
-/* What the engine does in one step, which nothing interrupts */
-#define GMEM_BACKEND_MAX_GRANULARITY (64 * MiB)
 
 struct HostMemoryBackendGmem {
     HostMemoryBackend parent_obj;

@@ -35,12 +35,6 @@ typedef struct QEMU_ALIGNED(64) GmemStripe {
  */
 #define GMEM_REPLAY_BYTES (64 * UINT64_C(0x100000))
 
-/*
- * A step of a commit is no longer: nothing interrupts one, and who changes memory slots
- * waits for it with the BQL held
- */
-#define GMEM_STEP_BYTES (64 * UINT64_C(0x100000))
-
 /* A replay that is calling its holder just now; lives on the replayer's stack */
 typedef struct GmemReplay {
     const GmemHolder *holder;

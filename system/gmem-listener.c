@@ -18,13 +18,12 @@
 #include "qemu/osdep.h"
 #include "qemu/error-report.h"
 #include "qemu/lockable.h"
-#include "qemu/units.h"
 #include "system/gmem-listener.h"
 #include "gmem-units.h"
 #include "gmem/trace.h"
 
 #define PAGE_BITS 12
-#define STEP_PAGES ((64 * MiB) >> PAGE_BITS)
+#define STEP_PAGES (GMEM_STEP_BYTES >> PAGE_BITS)
 
 typedef struct GmemListener {
     GmemHolder holder;
@@ -70,7 +69,7 @@ static MemoryRegionSection pages_section(const GmemListener *l,
     return part;
 }
 
-/* How far one step goes from @page; to a border of units, which are 64 MiB or parts of that */
+/* How far one step goes from @page; to a border of units, which are steps or parts of them */
 static unsigned long step_end(const GmemListener *l, unsigned long page,
                               unsigned long end)
 {

@@ -56,6 +56,12 @@
 
 #include "qemu/queue.h"
 
+/*
+ * A step of a commit, or of what a holder does, is no longer: nothing interrupts one, and who
+ * changes memory slots waits for it with the BQL held.  A power of two
+ */
+#define GMEM_STEP_BYTES (64 * UINT64_C(0x100000))
+
 typedef struct GmemBlock GmemBlock;
 typedef struct GmemHolder GmemHolder;
 
