@@ -181,14 +181,13 @@ static void lie_about_busy(int fd, struct abi_attributes2 *r)
     }
 }
 
-/* The kernel has answered, and with what the lie is about */
+/* The kernel has answered, and with what the lie is about; @r is null when it cannot be read */
 static int lie_about_answer(int fd, struct abi_attributes2 *r, int error)
 {
     struct abi_attributes2 other;
     u64 forgotten;
 
-    if (error == EFAULT) {
-        /* the argument is not there to be looked at */
+    if (!r || error == EFAULT) {
         return answer(lie->trick == ANSWER ? lie->value : error, 0);
     }
     other = *r;
@@ -246,7 +245,7 @@ static int on_convert(int fd, struct abi_attributes2 *r)
         error = outcome(real(fd, CONVERT, r));
     }
     return lie->answered == error || lie->answered == ANY
-        ? lie_about_answer(fd, r, error) : answer(error, 0);
+        ? lie_about_answer(fd, there ? r : NULL, error) : answer(error, 0);
 }
 
 static int on_create(int fd, struct abi_create_gmem *r)
