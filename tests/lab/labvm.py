@@ -16,10 +16,12 @@ import sys
 import tempfile
 import time
 
+import labwhere
 from lablib import firmware_options
 
 HERE = os.path.dirname(os.path.abspath(__file__))
 TOP = os.path.dirname(os.path.dirname(HERE))
+STREAMS = ('ctl', 'out', 'err')
 MASKED = ('/dev', '/proc', '/run', '/sys')
 # panic=-1 with -no-reboot ends QEMU at once; clocks need no watchdog, nothing drifts apart here
 APPEND = ('lab.host=1 console=ttyS0 earlyprintk=serial,ttyS0 panic=-1 oops=panic nokaslr tsc=reliable '
@@ -110,6 +112,9 @@ class Lab:
         self.folder = tempfile.mkdtemp(prefix='qemu-gmem-lab-')
         self.console = os.path.join(self.folder, 'console.log')
         self.marks = {}
+        self.monitor = None
+        # Lines about a lab that did not come to an end
+        self.where = []
         self.status = None
         self.reason = None
 
@@ -179,7 +184,9 @@ class Lab:
             line += ['-fsdev', f'local,id={name},path={path},security_model=none,'
                      f'multidevs=remap{mode}',
                      '-device', f'virtio-9p-pci,fsdev={name},mount_tag={name}']
-        for name, fd in fds.items():
+        line += ['-chardev', f'socket,id=monitor,fd={fds["monitor"]}', '-mon', 'chardev=monitor']
+        for name in STREAMS:
+            fd = fds[name]
             line += ['-chardev', f'socket,id={name},fd={fd}',
                      '-device', f'virtserialport,bus=ports.0,chardev={name},name=lab.{name}']
         return line + o.qemu_arg
@@ -187,7 +194,7 @@ class Lab:
     def start(self, job, extra=(), **kwargs):
         """Start QEMU; returns (process, {name: our end of the stream})."""
         ours, theirs = {}, {}
-        for name in ('ctl', 'out', 'err'):
+        for name in (*STREAMS, 'monitor'):
             ours[name], theirs[name] = socket.socketpair()
         fds = {name: s.fileno() for name, s in theirs.items()}
         line = self.command_line(job, fds) + list(extra)
@@ -199,6 +206,7 @@ class Lab:
         process = subprocess.Popen(line, pass_fds=list(fds.values()), **kwargs)
         for s in theirs.values():
             s.close()
+        self.monitor = ours.pop('monitor')
         return process, ours
 
     def control(self, line):
@@ -244,12 +252,13 @@ class Lab:
         try:
             if not self.pump(streams, sinks, self.started + timeout):
                 self.reason = f'no end after {timeout} s (--timeout)'
+                self.where = list(labwhere.look(self.monitor, self.kernel))
             elif self.status is None and not self.reason:
                 self.reason = f'QEMU ended (status {process.wait()}) before the job did'
         finally:
             process.kill()
             process.wait()
-            for s in streams.values():
+            for s in (self.monitor, *streams.values()):
                 s.close()
         return self.status
 

@@ -16,6 +16,7 @@
 import fcntl
 import hashlib
 import os
+import re
 import signal
 import subprocess
 import tempfile
@@ -85,6 +86,8 @@ def check_hang(tap, folder):
     tap.equal(run.returncode, TIMED_OUT, 'a job that hangs is ended')
     tap.ok(b'the end of the console' in run.stderr and b'12 s (--timeout)' in run.stderr,
            'with the reason and the console', run.stderr.decode())
+    lines = re.findall(rb'^lab: CPU [01]: (?:\w+\+0x|0x)[0-9a-f]+', run.stderr, re.MULTILINE)
+    tap.equal(len(lines), 6, 'and where the CPUs were, three times')
     tap.ok(os.path.getsize(log), 'the console log is where --log says')
 
 
