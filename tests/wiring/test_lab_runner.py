@@ -3,8 +3,10 @@
 
 import contextlib
 import io
+import os
 import sys
 import unittest
+from unittest import mock
 from importlib import machinery, util
 from pathlib import Path
 
@@ -37,8 +39,8 @@ class LabRunner(LayerCase):
         run, out = load(), io.StringIO()
         with contextlib.redirect_stdout(out):
             report = run.Report()
-            for suffix, wanted in run.runs(str(path)).items():
-                run.run_test("t" + suffix, str(path), wanted, report)
+            for job in run.jobs({"t": str(path)}, None):
+                run.run_test(job, report)
         good = report.number - report.failed - report.skipped
         return (good, report.failed, report.skipped), out.getvalue()
 
@@ -93,6 +95,14 @@ class LabRunner(LayerCase):
                          {"": ["--mem=1G"],
                           " (in place)": ["--mem=1G", "--in-place"]})
 
+    def test_a_soak_has_more_modes_and_time(self):
+        line = "# lab: in-place=on soak=both timeout=90"
+        with mock.patch.dict(os.environ, {"GMEM_SOAK": "0"}):
+            self.assertEqual(self.runs(line), {"": ["--timeout=90", "--in-place"]})
+        with mock.patch.dict(os.environ, {"GMEM_SOAK": "1"}):
+            self.assertEqual(self.runs(line), {"": ["--timeout=900"],
+                                               " (in place)": ["--timeout=900", "--in-place"]})
+
     def test_kernel_is_chosen_per_file(self):
         path = self.top / "test.py"
         write(path, "#!/bin/sh\n# lab: outside kernel=debug+small\n")
@@ -108,12 +118,49 @@ class LabRunner(LayerCase):
         path.chmod(0o755)
         run, out = load(), io.StringIO()
         with contextlib.redirect_stdout(out):
-            run.run_test("t", str(path), None, run.Report(), "/some/kernel")
-        self.assertIn("ok 1 - t: /some/kernel", out.getvalue())
+            # What is no variant but a directory with a kernel is taken as it is
+            write(self.top / "bzImage", "")
+            run.run_test(run.Job("t", str(path), None, str(self.top)), run.Report())
+        self.assertIn(f"ok 1 - t: {self.top}", out.getvalue())
+
+    def test_what_was_said_last_follows_the_failure(self):
+        counts, text = self.results("print('ok 1 - a')\nprint('the end of the console')")
+        self.assertEqual(counts, (1, 1, 0), text)
+        self.assertRegex(text, "(?s)not ok 2 - t: ended without a plan.*# the end of the console")
+
+    def test_a_kernel_that_cannot_be_built_fails_its_test(self):
+        run, out = load(), io.StringIO()
+        with contextlib.redirect_stdout(out):
+            run.run_test(run.Job("t", "/nowhere", None, "no-such-variant"), run.Report())
+        self.assertIn("not ok 1 - t: LAB_KERNEL=no-such-variant", out.getvalue())
+
+    def test_own_kernels_come_last(self):
+        paths = {}
+        for name, line in (("a", "kernel=debug+small"), ("b", "mem=1G")):
+            path = self.top / name
+            write(path, f"#!/bin/sh\n# lab: {line}\n")
+            paths[name] = str(path)
+        run = load()
+        self.assertEqual([job.name for job in run.jobs(paths, None)], ["b", "a"])
+        self.assertEqual([job.name for job in run.jobs(paths, "given")], ["a", "b"])
+
+    def test_files_do_not_mix(self):
+        """Two that run side by side and take turns in speaking come out one after the other."""
+        path = self.top / "test.py"
+        write(path, "#!/usr/bin/python3\n# lab: outside\nimport time\nfor n in range(1, 21):\n"
+              "    print(f'ok {n} - {n}', flush=True)\n    time.sleep(0.01)\nprint('1..20')\n")
+        path.chmod(0o755)
+        run, out = load(), io.StringIO()
+        with contextlib.redirect_stdout(out):
+            run.run_all(run.jobs({"a": str(path), "b": str(path)}, None), run.Report(), 2)
+        names = [line.split()[3] for line in out.getvalue().splitlines() if line[:2] == "ok"]
+        self.assertEqual(len(names), 40)
+        self.assertEqual(sum(a != b for a, b in zip(names, names[1:])), 1, names)
 
     def test_mistyped_header_is_refused(self):
         for line, word in (("# lab: inplace=on", "inplace"),
-                           ("# lab: in-place=perhaps", "perhaps")):
+                           ("# lab: in-place=perhaps", "perhaps"),
+                           ("# lab: soak=long", "long")):
             with self.assertRaises(SystemExit) as caught:
                 self.runs(line)
             self.assertIn(word, str(caught.exception))

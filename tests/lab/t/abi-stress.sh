@@ -1,6 +1,6 @@
 #!/bin/sh
 # SPDX-License-Identifier: GPL-2.0-or-later
-# lab: kernel=debug+small in-place=on cpus=4 timeout=2700
+# lab: kernel=debug+small in-place=on cpus=4 timeout=200
 # lab: append="null_blk.irqmode=2 null_blk.completion_nsec=3000000"
 #
 # Conversions, vCPUs, direct I/O, holes and processes at random, against a kernel.

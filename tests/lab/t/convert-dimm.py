@@ -1,6 +1,6 @@
 #!/usr/bin/env python3
 # SPDX-License-Identifier: GPL-2.0-or-later
-# lab: in-place=both mem=3G timeout=1800
+# lab: in-place=on soak=both mem=3G timeout=900
 """DIMMs of gmem come and go while pages are private.
 
 1. a DIMM leaves with all of its pages private; a new one on a fresh backend comes to its place

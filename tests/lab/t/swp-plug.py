@@ -1,6 +1,6 @@
 #!/usr/bin/env python3
 # SPDX-License-Identifier: GPL-2.0-or-later
-# lab: in-place=both mem=4G timeout=900
+# lab: in-place=on soak=both mem=4G timeout=900
 """A DIMM is plugged in its initial state, or not at all.
 
 1. a backend that the monitor has converted is plugged: refused until all of it has its initial
@@ -8,11 +8,12 @@
 2. a backend that the monitor is converting is plugged: the same, and ends the conversion
 3. the backend of one DIMM is still refused to another
 """
+from gmemlab import SOAK
 from labdimm import CLOSED, MACHINE, NOT_YET, SIZE, add, convert, plug, plug_as, \
     plug_at_last, size
 from lablib import Tap, Vm
 
-ROUNDS = 8
+ROUNDS = 8 if SOAK else 3
 
 
 def ended(vm, name):

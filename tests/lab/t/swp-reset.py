@@ -1,6 +1,6 @@
 #!/usr/bin/env python3
 # SPDX-License-Identifier: GPL-2.0-or-later
-# lab: in-place=both mem=4G timeout=1200
+# lab: in-place=on soak=both mem=4G timeout=900
 """A reset comes at any time: memory is shared again, and the guest starts anew in it.
 
 1. the guest's two vCPUs are converting at random when the machine is reset, several times
@@ -12,7 +12,7 @@
 import os
 import re
 
-from gmemlab import CONTENT
+from gmemlab import CONTENT, SOAK
 from lablib import Tap, Vm
 
 MIB = 1 << 20
@@ -20,7 +20,7 @@ SIZE = 512 * MIB
 ARGS = ['-accel', 'kvm', '-machine', 'q35-swp,memory-backend=m', '-m', '512M', '-smp', '2',
         '-object', 'memory-backend-gmem,id=m,size=512M,conversion-timeout=30000',
         '-action', 'reboot=reset', '-device', 'isa-debug-exit,iobase=0xf4,iosize=4']
-RESETS = 4
+RESETS, ROUNDS, CONVERSIONS = (4, 3000, 3) if SOAK else (2, 800, 1)
 
 
 def guest(append):
@@ -38,7 +38,7 @@ def times(vm, text, count):
 
 
 def check_random(tap):
-    with guest('test=random cpus=2 rounds=3000') as vm:
+    with guest(f'test=random cpus=2 rounds={ROUNDS}') as vm:
         for count in range(1, RESETS + 1):
             if not times(vm, 'BEGIN random', count):
                 break
@@ -59,7 +59,7 @@ def convert(vm, state, wait=False):
 
 def check_monitor(tap):
     with Vm([*ARGS, '-S']) as vm:
-        for state, other in (('private', 'shared'), ('shared', 'private')) * 3:
+        for state, other in (('private', 'shared'), ('shared', 'private')) * CONVERSIONS:
             convert(vm, other, wait=True)
             vm.qmp.wait_event('GMEM_CONVERT_COMPLETED')
             convert(vm, state)

@@ -1,6 +1,6 @@
 #!/usr/bin/env python3
 # SPDX-License-Identifier: GPL-2.0-or-later
-# lab: in-place=both mem=3G timeout=1200
+# lab: in-place=on soak=both mem=3G timeout=900
 """What the kernel's vhost holds of the guest's memory, while pages go private.
 
 A virtio network card whose queues vhost-net has is driven from outside, in a VM that runs:
