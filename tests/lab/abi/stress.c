@@ -15,6 +15,7 @@
 #define _GNU_SOURCE
 #include "guest.h"
 #include "hold.h"
+#include "lockdep.h"
 #include "touch.h"
 #include "world.h"
 #include <fcntl.h>
@@ -332,25 +333,6 @@ static enum verdict run(const void *arg)
     }
     tell();
     return check_counts() ? PASSED : FAILED;
-}
-
-/* A lockdep that met its own limits is silent, which must not pass for order */
-static enum verdict check_lockdep(const void *arg)
-{
-    FILE *file = fopen("/proc/lockdep_stats", "re");
-    char line[256];
-    int on;
-
-    (void)arg;
-    if (!file) {
-        skip("this kernel has no lockdep");
-    }
-    while (fgets(line, sizeof(line), file)) {
-        if (sscanf(line, " debug_locks: %d", &on) == 1) {
-            return on ? PASSED : FAILED;
-        }
-    }
-    fail("/proc/lockdep_stats does not say whether it is on");
 }
 
 int main(int argc, char **argv)
