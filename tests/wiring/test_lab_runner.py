@@ -9,6 +9,7 @@ import unittest
 from unittest import mock
 from importlib import machinery, util
 from pathlib import Path
+from unittest import mock
 
 from common import LayerCase, TOP, write
 
@@ -156,6 +157,25 @@ class LabRunner(LayerCase):
         names = [line.split()[3] for line in out.getvalue().splitlines() if line[:2] == "ok"]
         self.assertEqual(len(names), 40)
         self.assertEqual(sum(a != b for a, b in zip(names, names[1:])), 1, names)
+
+    def builds(self, status):
+        """What the variable of a builder with that exit status is then set to."""
+        builder = self.top / "builder"
+        write(builder, f"#!/bin/sh\nexit {status}\n")
+        builder.chmod(0o755)
+        with mock.patch.dict(os.environ, GMEM_BUILD=str(self.top / "b")):
+            load().build("GMEM_TEST_THING", str(builder), "folder", "thing")
+            return os.environ.get("GMEM_TEST_THING")
+
+    def test_program_is_where_tests_are_told(self):
+        self.assertEqual(self.builds(0), str(self.top / "b/folder/thing"))
+
+    def test_program_that_cannot_be_had_is_not_there(self):
+        self.assertIsNone(self.builds(3))
+
+    def test_program_that_does_not_build_ends_the_run(self):
+        with self.assertRaises(SystemExit):
+            self.builds(1)
 
     def test_mistyped_header_is_refused(self):
         for line, word in (("# lab: inplace=on", "inplace"),
