@@ -177,7 +177,26 @@ def maps(samples):
                    "the whole lab / QEMU's heap", heads + rows, (1,))
 
 
-TABLES = {'convert': convert, 'profile': profile, 'memory': memory, 'start': start, 'maps': maps}
+def traffic(samples):
+    rows = []
+    for config in CONFIGS:
+        mid = {(beside, key): median([s[key] for s in samples.of('traffic', config=config,
+                                                                beside=beside)])
+               for beside in (False, True) for key in ('rate', 'own')}
+        rows.append((ratio(mid[True, 'rate'], mid[False, 'rate']),
+                     ratio(mid[True, 'own'], mid[False, 'own']), config,
+                     *(number(mid[key], '.4g') for key in sorted(mid)),
+                     '/'.join(str(len(samples.of('traffic', config=config, beside=beside)))
+                              for beside in (False, True))))
+    heads = [('beside to', 'the same,', '', 'alone,', 'alone', 'beside,', 'beside', ''),
+             ('alone', 'own time', '', 'own time', '', 'own time', '', 'samples')]
+    return columns('Conversions at random, alone and beside traffic of disk and network: per second '
+                   'and vCPU,\nand per second of CPU time that the threads which convert were given '
+                   '(own time)', heads + rows, (2,))
+
+
+TABLES = {'convert': convert, 'profile': profile, 'memory': memory, 'start': start, 'maps': maps,
+          'traffic': traffic}
 
 
 def tables(samples):

@@ -81,6 +81,15 @@ class Figures(unittest.TestCase):
         self.assertIn("run-lab --only convert", text)
 
 
+    def test_traffic_is_held_against_the_same_run(self):
+        text = self.figures.tables(self.samples(
+            {"bench": "traffic", "config": "split", "beside": beside, "rate": rate, "own": own}
+            for beside, rate, own in ((False, 8, 10), (True, 2, 9), (False, 10, 10),
+                                      (True, 4, 7), (False, 12, 10), (True, 4, 8))))
+        row = next(line for line in text.splitlines() if " split " in line)
+        self.assertEqual(row.split(), ["0.40x", "0.80x", "split", "10", "10", "8", "4", "3/3"])
+
+
 class Plan(unittest.TestCase):
 
     def test_medians_are_of_seven_or_more(self):
