@@ -27,7 +27,7 @@ class SideLayout(Layout):
     """One block of RAM, allocated as it is touched, of the configuration's kind."""
 
     def __init__(self, config, size):
-        super().__init__([('ram0', size)], low=size if size < 2 * GIB else GIB)
+        super().__init__([('ram0', size)], low=size if size <= 2 * GIB else GIB)
         self.config = config
 
     def machine(self, extra=''):

@@ -1,6 +1,6 @@
 #!/usr/bin/env python3
 # SPDX-License-Identifier: GPL-2.0-or-later
-# lab: in-place=both mem=3G timeout=1800
+# lab: in-place=on soak=both mem=3G timeout=900
 """Devices of a Linux guest pass traffic while its memory is converted beside their buffers.
 
 1. the program that checks traffic notices what is wrong with it

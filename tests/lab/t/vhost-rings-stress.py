@@ -1,6 +1,6 @@
 #!/usr/bin/env python3
 # SPDX-License-Identifier: GPL-2.0-or-later
-# lab: kernel=debug+small in-place=on cpus=4 mem=3G timeout=2700
+# lab: kernel=debug+small in-place=on cpus=4 mem=3G timeout=200
 # lab: append="ramdisk_size=65536"
 """Everything happens at once to rings that vhost borrows pages of, under KASAN and lockdep.
 

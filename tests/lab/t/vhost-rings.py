@@ -1,6 +1,6 @@
 #!/usr/bin/env python3
 # SPDX-License-Identifier: GPL-2.0-or-later
-# lab: in-place=on mem=3G hugepages=8 timeout=3600
+# lab: in-place=on mem=3G hugepages=8 timeout=900
 # lab: append="numa=fake=2 ramdisk_size=65536"
 """vhost's rings work whatever happens to their pages, by uaccess and by borrowed pages.
 
