@@ -1,6 +1,6 @@
 #!/usr/bin/env python3
 # SPDX-License-Identifier: GPL-2.0-or-later
-# lab: in-place=both mem=4G timeout=900
+# lab: in-place=on soak=both mem=4G timeout=900
 # lab: qemu-arg=-device qemu-arg=intel-iommu qemu-arg=-device qemu-arg=edu,addr=0x10
 """What an assigned device pins and reaches is what is shared: VFIO with type1 and with iommufd.
 
