@@ -7,7 +7,6 @@ astray by the emulator, has not, and says nothing on its console.
 import bisect
 import os
 import re
-import socket
 import time
 
 # One "info registers -a" after another: whether they move tells as much as where they are
@@ -39,12 +38,12 @@ def named(address, table):
 def answer(monitor, command):
     """What the human monitor says to a command, until it is quiet."""
     text = b''
-    monitor.settimeout(QUIET)
-    monitor.sendall(command.encode() + b'\n')
     try:
+        monitor.settimeout(QUIET)
+        monitor.sendall(command.encode() + b'\n')
         while data := monitor.recv(65536):
             text += data
-    except (socket.timeout, BrokenPipeError):
+    except OSError:     # it is quiet, or gone
         pass
     return text.decode(errors='replace')
 

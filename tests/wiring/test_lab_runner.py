@@ -6,7 +6,6 @@ import io
 import os
 import sys
 import unittest
-from unittest import mock
 from importlib import machinery, util
 from pathlib import Path
 from unittest import mock

@@ -11,7 +11,6 @@
 # yet change hands often.
 seconds=120
 case ${GMEM_SOAK:-0} in
-0) ;;
-*) seconds=1800 ;;
+1) seconds=1800 ;;
 esac
 exec "$GMEM_ABI/gmem-stress" --seconds=$seconds

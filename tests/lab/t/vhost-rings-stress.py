@@ -18,7 +18,7 @@ def main():
     if not os.access(program, os.X_OK):
         Tap().skip_all(f'{program} was not built')
     labdisk.swap_on()
-    soak = os.environ.get('GMEM_SOAK', '0') != '0'
+    soak = os.environ.get('GMEM_SOAK') == '1'
     os.execv(program, [program, f'--stress={1200 if soak else 60}'])
 
 
