@@ -239,13 +239,19 @@ static uint64_t most_mappings(const VFIORamDiscardListener *vrdl)
 
 /*
  * A container in use hears of sections again whenever the memory map changes, which the guest
- * decides (PAM): of those it is said once.
+ * decides (PAM): then each thing is said once of each region, whose number the host decides.
+ * BQL held.
  */
-static void warn(const VFIOContainer *bcontainer, Error *err)
+static void warn(const VFIOContainer *bcontainer, const char *what,
+                 const MemoryRegion *mr, Error *err)
 {
-    static bool said;
+    static GHashTable *said;
 
-    if (!bcontainer->initialized || !qatomic_xchg(&said, true)) {
+    if (!said) {
+        said = g_hash_table_new_full(g_str_hash, g_str_equal, g_free, NULL);
+    }
+    if (g_hash_table_add(said, g_strdup_printf("%s %s", what, memory_region_name(mr))) ||
+        !bcontainer->initialized) {
         warn_report_err(err);
     } else {
         error_free(err);
@@ -268,7 +274,7 @@ static void warn_of_limit(const VFIOContainer *bcontainer,
         set_too_many(&err, added->mr, "and what is shared with devices "
                      "besides may come to need", most, added->granularity,
                      bcontainer->dma_max_mappings);
-        warn(bcontainer, err);
+        warn(bcontainer, "limit", added->mr, err);
     }
 }
 
@@ -340,7 +346,7 @@ bool gmem_vfio_add(VFIOContainer *bcontainer, MemoryRegionSection *section,
         error_propagate(errp, err);
         return false;
     } else {
-        warn(bcontainer, err);
+        warn(bcontainer, "fit", section->mr, err);
     }
 
     ret = gmem_listener_add(block, &vrdl->listener, section, &config);
