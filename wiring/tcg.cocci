@@ -7,6 +7,9 @@
 //
 // Engines: gmem
 // Hook: ignne target/i386/tcg/system/fpu_helper.c 1
+// Include: accel/tcg/tcg-accel-ops.c system/gmem-tcg.h
+// Hook: enter_map accel/tcg/tcg-accel-ops.c 1
+// Include: system/physmem.c system/gmem-tcg.h
 
 @ignne@
 position p;
@@ -16,5 +19,20 @@ cpu_clear_ignne(...)
 <...
 + if (env->hflags2 & HF2_IGNNE_MASK)
   env->hflags2@p &= ~HF2_IGNNE_MASK;
+...>
+}
+
+// What one CPU changes of the memory map reaches the others when they leave the guest. Until then
+// their TLBs have numbers of the old map, which the base looks up in the new one: an access of
+// the lab's second CPU went to another device, or to none and ended QEMU, while the first one set up PCI.
+@enter_map@
+position p;
+@@
+tcg_cpu_exec(...)
+{
+<...
++ gmem_tcg_enter(cpu);
+ ret = cpu_exec@p(cpu);
++ gmem_tcg_leave();
 ...>
 }
