@@ -19,7 +19,7 @@ static bool truncated;
 static const char *const numbers[] = {
     "seed", "rounds", "cpus", "base", "size", "step", "dump", "chunk",
     "retries", "delay", "marks", "bench", "slots", "exit-port", "unit",
-    "warm",
+    "warm", "patience", "traffic",
 };
 static const char *const lists[] = {
     "borders", "dimm", "hole", "requests", "units",

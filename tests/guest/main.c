@@ -25,6 +25,9 @@ static const struct {
     { "touch",    test_touch,    true,  false },
     { "bench",    test_bench,    true,  false },
     { "maps",     test_maps,     true,  false },
+    { "virtio",   test_virtio,   false, false },
+    { "hostile",  test_hostile,  true,  false },
+    { "storm",    test_storm,    true,  false },
 };
 
 static const char *const rules[] = { "auto", "split", "inplace" };

@@ -25,16 +25,22 @@ static uint32_t pci_address(unsigned devfn, unsigned reg)
     return 0x80000000 | devfn << 8 | (reg & 0xfc);
 }
 
-static uint32_t pci_read32(unsigned devfn, unsigned reg)
+uint32_t pci_read32(unsigned devfn, unsigned reg)
 {
     outl(0xcf8, pci_address(devfn, reg));
     return inl(0xcfc);
 }
 
-static uint8_t pci_read8(unsigned devfn, unsigned reg)
+uint8_t pci_read8(unsigned devfn, unsigned reg)
 {
     outl(0xcf8, pci_address(devfn, reg));
     return inb(0xcfc + (reg & 3));
+}
+
+void pci_write32(unsigned devfn, unsigned reg, uint32_t v)
+{
+    outl(0xcf8, pci_address(devfn, reg));
+    outl(0xcfc, v);
 }
 
 static void pci_write8(unsigned devfn, unsigned reg, uint8_t v)
@@ -96,9 +102,12 @@ static uint16_t pm_base(void)
 
 void delay_ms(unsigned ms)
 {
-    uint16_t port = pm_base() + PM_TIMER;
+    static uint16_t port;       /* several CPUs cannot ask the bus at once */
     uint32_t last;
 
+    if (!port) {
+        port = pm_base() + PM_TIMER;
+    }
     if (port == PM_TIMER) {
         return;
     }

@@ -22,8 +22,16 @@ enum end {
 /* Debug exit, then ACPI power-off, then halt: whichever works first. */
 _Noreturn void machine_end(enum end how);
 
-/* Busy-wait on the ACPI timer; returns at once where there is none. */
+/*
+ * Busy-wait on the ACPI timer; returns at once where there is none. Any CPU, once the
+ * boot CPU has asked for the first time.
+ */
 void delay_ms(unsigned ms);
+
+/* Configuration space of bus 0, for one CPU at a time. */
+uint32_t pci_read32(unsigned devfn, unsigned reg);
+uint8_t pci_read8(unsigned devfn, unsigned reg);
+void pci_write32(unsigned devfn, unsigned reg, uint32_t v);
 
 /* CPUs that the machine has, 1 if there is no fw_cfg. */
 unsigned fwcfg_cpus(void);

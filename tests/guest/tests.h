@@ -9,6 +9,7 @@
 
 #include "convert.h"
 #include "cpu.h"
+#include "virtio.h"
 
 void test_selftest(void);
 void test_table(void);
@@ -24,6 +25,9 @@ void test_view(void);
 void test_touch(void);
 void test_bench(void);
 void test_maps(void);
+void test_virtio(void);
+void test_hostile(void);
+void test_storm(void);
 
 /*
  * Make all of [a.start, a.end) shared and filled with @gen, whatever it was.
@@ -37,5 +41,28 @@ bool area_reset(const char *name, struct extent a, unsigned gen);
  * otherwise loses its content. Reports one result; returns whether it passed.
  */
 bool check_states(const char *name, struct extent a);
+
+/* The virtio devices of hostile and storm, all started; in pages of the area. */
+struct devices {
+    unsigned n;
+    unsigned patience;          /* ms that the slowest request may take */
+    struct virtio v[V_MAX];
+};
+/*
+ * Find and start them, and note the neighbours of their pages. NULL, with a skip or a
+ * failure reported, when there is nothing to work with.
+ */
+struct devices *devices_begin(const char *test);
+/* Does the device do what it is for? Uses its pages, which must be shared. */
+bool device_works(struct devices *d, struct virtio *v);
+/*
+ * The end: all pages shared, each device works after a reset, nobody has touched a
+ * neighbour. Leaves the devices reset, and a page of each private for the host to see.
+ */
+void devices_end(const char *test, struct devices *d);
+/* One request of one page, with a few tries; the shadow follows. */
+long page_convert(uint64_t gpa, bool to_private);
+/* Does the page hold what pattern @gen was at @from? */
+bool page_copied(uint64_t gpa, uint64_t from, unsigned gen);
 
 #endif

@@ -23,7 +23,7 @@ from lablib import PATIENCE
 from lablinux import LinuxVm
 
 DISK, DISK_MIB = '/dev/labdisk', 16
-NULL_BLK = '/sys/kernel/config/nullb/labdisk'
+CONFIGFS = '/sys/kernel/config'
 HOST, GUEST, PORT = '10.77.0.1', '10.77.0.2', 7777
 TAP = 'labtap'
 BOUNCE = '/sys/kernel/debug/swiotlb/io_tlb_used_hiwater'
@@ -40,15 +40,17 @@ def program():
     return os.environ['GMEM_LINUX_TRAFFIC']
 
 
-def make_disk():
-    """The disk, once in a lab."""
-    if os.path.exists(DISK):
+def make_disk(path=DISK, nanoseconds=1000000):
+    """A disk of DISK_MIB, whose requests take so long; once in a lab."""
+    if os.path.exists(path):
         return
-    subprocess.run(['mount', '-t', 'configfs', 'none', '/sys/kernel/config'], check=True)
-    os.mkdir(NULL_BLK)
+    if not os.path.ismount(CONFIGFS):
+        subprocess.run(['mount', '-t', 'configfs', 'none', CONFIGFS], check=True)
+    folder = f'{CONFIGFS}/nullb/{os.path.basename(path)}'
+    os.mkdir(folder)
     for name, value in (('size', DISK_MIB), ('memory_backed', 1), ('irqmode', 2),
-                        ('completion_nsec', 1000000), ('power', 1)):
-        with open(f'{NULL_BLK}/{name}', 'w', encoding='ascii') as f:
+                        ('completion_nsec', nanoseconds), ('power', 1)):
+        with open(f'{folder}/{name}', 'w', encoding='ascii') as f:
             f.write(str(value))
 
 
