@@ -93,7 +93,7 @@ static void beside(struct devices *d, struct virtio *v)
 /* Shared again, reset, and as good as new; the page holds what the guest left in it */
 static void again(struct devices *d, struct virtio *v, uint64_t page, bool left_alone)
 {
-    expect_ok(v, "to-shared", page_convert(page, false));
+    expect_ok(v, "to-shared", pages_convert(page, 1, false));
     if (left_alone) {
         expect_page("content", page);
     }
@@ -120,7 +120,7 @@ static void ring(struct devices *d, struct virtio *v, unsigned queue, unsigned p
     uint64_t page = v->q[queue].part[part];
 
     begin(v, part_names[part], queue);
-    expect_ok(v, "to-private", page_convert(page, true));
+    expect_ok(v, "to-private", pages_convert(page, 1, true));
     stopped_ring(d, v, queue, page);
 }
 
@@ -131,7 +131,7 @@ static void born(struct devices *d, struct virtio *v)
 
     begin(v, "born-private", -1);
     virtio_reset(v, d->patience);
-    expect_ok(v, "to-private", page_convert(page, true));
+    expect_ok(v, "to-private", pages_convert(page, 1, true));
     virtio_start(v, d->patience);
     stopped_ring(d, v, 0, page);
 }
@@ -160,7 +160,7 @@ static void named(struct devices *d, struct virtio *v, unsigned what, const char
     enum outcome o;
 
     begin(v, text, -1);
-    expect_ok(v, "to-private", page_convert(page, true));
+    expect_ok(v, "to-private", pages_convert(page, 1, true));
     page_fill(page, GEN_MINE);
     o = request(d, v, what);
     say("# %s: %s", label, outcome_name(o));
@@ -190,13 +190,17 @@ static bool landed(struct devices *d, struct virtio *v, long got, enum outcome o
     return o == DONE;
 }
 
-/* The page of a request goes private; then the guest has other plans for it */
+/*
+ * The page of a request goes private; then the guest has other plans for it. Another request
+ * goes first: a disk that may do only so many in a second has the second one wait.
+ */
 static enum outcome fly(struct devices *d, struct virtio *v, bool write, uint64_t page,
                         long *got)
 {
+    blk_offer(v, 1, false, 0, virtio_page(v, write ? V_READ : V_WRITE), false);
     blk_offer(v, 0, write, SECTOR, page, false);
     flights.flying += virtio_under_way(v, 0) != 0;
-    *got = page_convert(page, true);
+    *got = pages_convert(page, 1, true);
     if (*got == RET_OK && write) {
         page_fill(page, GEN_MINE);
     }
@@ -228,7 +232,7 @@ static void read_in_flight(struct devices *d, struct virtio *v, int number)
     }
     if (got == RET_OK) {
         page_fill(page, GEN_MINE);
-        expect_ok(v, "to-shared", page_convert(page, false));
+        expect_ok(v, "to-shared", pages_convert(page, 1, false));
         expect_page("nothing-late", page);
     }
     shadow_forget(page, 1);
@@ -250,7 +254,7 @@ static void write_in_flight(struct devices *d, struct virtio *v, int number)
     o = fly(d, v, true, page, &got);
     wrote = landed(d, v, got, o);
     if (got == RET_OK) {
-        expect_ok(v, "to-shared", page_convert(page, false));
+        expect_ok(v, "to-shared", pages_convert(page, 1, false));
     }
     if (wrote) {
         o = blk_request(v, false, SECTOR, to, false, d->patience);

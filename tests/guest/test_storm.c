@@ -7,11 +7,12 @@
  * and in the end each device works.
  *
  * A page's lock is held while it is converted, so that its shadow is right; a device's by
- * who drives it. Nobody waits for the latter. The order is device, page.
+ * who drives it. Nobody waits for the latter. The order is device, then pages upwards.
  */
 #include "tests.h"
 
 #define REVIVE_ONE_IN   64
+#define SWEEP_ONE_IN    16
 #define STUCK           16      /* rounds that a queue may be full */
 
 static struct storm {
@@ -27,20 +28,37 @@ static void count(uint64_t *counter)
     __atomic_add_fetch(counter, 1, __ATOMIC_RELAXED);
 }
 
+static void ask(uint64_t gpa, uint64_t pages, bool to_private)
+{
+    long got = pages_convert(gpa, pages, to_private);
+
+    count(got == RET_OK ? &storm.granted :
+          got == RET_EAGAIN ? &storm.busy : &storm.refused);
+}
+
 static void flip(unsigned n, bool only_to_shared)
 {
     uint64_t gpa = virtio_page(&storm.d->v[0], n);
     bool is_private;
-    long got = RET_OK;
 
     lock(&storm.page[n]);
     is_private = shadow_private(gpa);
     if (is_private || !only_to_shared) {
-        got = page_convert(gpa, !is_private);
-        count(got == RET_OK ? &storm.granted :
-              got == RET_EAGAIN ? &storm.busy : &storm.refused);
+        ask(gpa, 1, !is_private);
     }
     unlock(&storm.page[n]);
+}
+
+/* All pages of a device with one request, neighbours too: rings, buffers, and all */
+static void sweep(unsigned i, bool to_private)
+{
+    for (unsigned n = 0; n < V_PAGES; n++) {
+        lock(&storm.page[i * V_PAGES + n]);
+    }
+    ask(virtio_page(&storm.d->v[i], 0), V_PAGES, to_private);
+    for (unsigned n = 0; n < V_PAGES; n++) {
+        unlock(&storm.page[i * V_PAGES + n]);
+    }
 }
 
 /* The others go on converting its pages meanwhile */
@@ -104,6 +122,8 @@ static void work(void *unused)
         if (rng_below(&r, 4) && try_lock(&storm.d->v[i].lock)) {
             drive(i, &r);
             unlock(&storm.d->v[i].lock);
+        } else if (!rng_below(&r, SWEEP_ONE_IN)) {
+            sweep(i, rng_below(&r, 2));
         } else {
             flip(i * V_PAGES + 2 * rng_below(&r, V_PAGES / 2), false);
         }

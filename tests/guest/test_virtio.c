@@ -11,15 +11,15 @@
 
 static struct devices devices;
 
-long page_convert(uint64_t gpa, bool to_private)
+long pages_convert(uint64_t gpa, uint64_t pages, bool to_private)
 {
     long got = RET_EAGAIN;
 
     for (unsigned i = 0; i < TRIES && got == RET_EAGAIN; i++) {
-        got = map_gpa_raw(gpa, 1, to_private ? ATTR_PRIVATE : 0);
+        got = map_gpa_raw(gpa, pages, to_private ? ATTR_PRIVATE : 0);
     }
     if (got == RET_OK) {
-        shadow_convert(gpa, 1, to_private);
+        shadow_convert(gpa, pages, to_private);
     }
     return got;
 }
@@ -76,7 +76,7 @@ static bool all_shared(struct virtio *v)
     for (unsigned i = 0; i < V_PAGES; i++) {
         uint64_t gpa = virtio_page(v, i);
 
-        good &= !shadow_private(gpa) || page_convert(gpa, false) == RET_OK;
+        good &= !shadow_private(gpa) || pages_convert(gpa, 1, false) == RET_OK;
     }
     return good;
 }
@@ -137,7 +137,7 @@ void devices_end(const char *test, struct devices *d)
         if (check(all_shared(v), name, "its pages cannot be shared") &&
             start(test, "works-in-the-end", d, v)) {
             check(virtio_reset(v, d->patience) &&
-                  page_convert(virtio_page(v, V_READ), true) == RET_OK, name,
+                  pages_convert(virtio_page(v, V_READ), 1, true) == RET_OK, name,
                   "reset, it keeps its pages");
         }
     }

@@ -60,8 +60,8 @@ bool device_works(struct devices *d, struct virtio *v);
  * neighbour. Leaves the devices reset, and a page of each private for the host to see.
  */
 void devices_end(const char *test, struct devices *d);
-/* One request of one page, with a few tries; the shadow follows. */
-long page_convert(uint64_t gpa, bool to_private);
+/* convert() with a few tries only: who answers EAGAIN has taken its time. */
+long pages_convert(uint64_t gpa, uint64_t pages, bool to_private);
 /* Does the page hold what pattern @gen was at @from? */
 bool page_copied(uint64_t gpa, uint64_t from, unsigned gen);
 

@@ -86,6 +86,13 @@ def comments(tap, vm):
         tap.note(line[2:])
 
 
+def messages(tap, vm):
+    """What QEMU said, and how often."""
+    said = collections.Counter(re.sub(r'\d+', 'N', line) for line in vm.errors.splitlines())
+    for line, times in said.most_common(12):
+        tap.note(f'{times}: {line}')
+
+
 def check_events(tap, vm):
     names = collections.Counter(e['event'] for e in vm.qmp.events)
     tap.note(f'events: {dict(names)}')
@@ -104,6 +111,7 @@ def check(tap, config):
                lambda: f'{lines} lines in {seconds} s\n{vm.errors[:2000]}')
         comments(tap, vm)
         tap.note(f'{config}: {lines} lines of QEMU in {seconds:.0f} s')
+        messages(tap, vm)
         compare_maps(tap, vm, vm.layout)
         info = counters_add_up(tap, vm.qmp, 'ram0')
         tap.note(f'{config}: {info["failures"]} conversions failed')
@@ -138,7 +146,7 @@ def show(tap, config):
         comments(tap, vm)
         for line in re.findall(r'^not ok \d+ - (.*)', vm.serial.text, re.MULTILINE):
             tap.note(f'{config}: not so: {line}')
-        tap.note('\n'.join(vm.errors.splitlines()[:10]))
+        messages(tap, vm)
 
 
 def main():
