@@ -16,8 +16,10 @@
 
 #define GEN_MINE    101         /* what the guest puts into its private page */
 #define GEN_BEFORE  102
+#define GEN_LATE    103
 #define FLIGHTS     4
 #define SECTOR      64
+#define MARK        0x50       /* of frames that lie in private pages */
 
 static const char *const part_names[] = { "descriptors", "available", "used" };
 static char label[64];
@@ -99,7 +101,6 @@ static void again(struct devices *d, struct virtio *v, uint64_t page, bool left_
     }
     shadow_forget(page, 1);
     expect(v, "again", virtio_start(v, d->patience) && device_works(d, v), 0);
-    end();
 }
 
 /* ---- rings ---- */
@@ -113,6 +114,7 @@ static void stopped_ring(struct devices *d, struct virtio *v, unsigned queue,
     beside(d, v);
     expect_page("untouched", page);
     again(d, v, page, true);
+    end();
 }
 
 static void ring(struct devices *d, struct virtio *v, unsigned queue, unsigned part)
@@ -153,6 +155,15 @@ static enum outcome request(struct devices *d, struct virtio *v, unsigned what)
     return virtio_wait(v, what == V_READ ? NET_RECEIVE : NET_SEND, d->patience / 40);
 }
 
+/* Nothing of what was private got out; what cards send the host looks at */
+static void kept_secret(struct devices *d, struct virtio *v)
+{
+    uint64_t from = virtio_page(v, V_WRITE), to = virtio_page(v, V_READ);
+    enum outcome o = blk_request(v, false, SECTOR, to, false, d->patience);
+
+    expect(v, "secret", o == DONE && !page_copied(to, from, GEN_MINE), o);
+}
+
 static void named(struct devices *d, struct virtio *v, unsigned what, const char *text)
 {
     bool disk = v->kind == VIRTIO_BLK, into = what == V_READ;
@@ -162,16 +173,22 @@ static void named(struct devices *d, struct virtio *v, unsigned what, const char
     begin(v, text, -1);
     expect_ok(v, "to-private", pages_convert(page, 1, true));
     page_fill(page, GEN_MINE);
+    v->mark = what == V_WRITE ? MARK : 0;
     o = request(d, v, what);
+    v->mark = 0;
     say("# %s: %s", label, outcome_name(o));
     expect(v, "outcome", disk ? o == NEEDS_RESET : o != DONE_BADLY, o);
     beside(d, v);
     if (into) {
         expect_page("untouched", page);
-    } else {
-        shadow_forget(page, 1);     /* the driver's own words are in it */
+    } else if (what == V_WRITE) {
+        page_fill(page, GEN_LATE);      /* vhost tries again until it may read */
     }
     again(d, v, page, into && disk);
+    if (disk && what == V_WRITE) {
+        kept_secret(d, v);
+    }
+    end();
 }
 
 /* ---- requests under way ---- */

@@ -338,6 +338,7 @@ void net_offer(struct virtio *v, unsigned slot, unsigned queue, uint64_t gpa,
         frame[6] = 0x52;                    /* from one that is nobody's */
         frame[12] = 0x88;                   /* of the kind for experiments */
         frame[13] = 0xb5;
+        frame[14] = v->mark;
         piece.size = NET_HEADER + FRAME;
     }
     virtio_offer(v, queue, slot, &piece, 1, indirect);

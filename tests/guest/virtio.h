@@ -54,6 +54,7 @@ struct virtio {
     uint64_t pages;
     volatile uint8_t *common, *notify;
     uint32_t multiplier;
+    uint8_t mark;               /* the first byte of what frames carry */
     struct virtq q[V_QUEUES];
     Lock lock;                  /* for whoever drives it from several CPUs */
 };
