@@ -3,7 +3,8 @@
 // The rings that vhost maps are mapped for as long as it runs: a conversion need not wait for
 // that, it stops the device. And what vhost tells of errors is for QMP to hear; for the log only
 // where a guest cannot cause it for ever. A ring that goes private while vhost starts ends the start,
-// not QEMU.
+// not QEMU; and that it did not start, as with rings that the kernel refuses, is said now and then only
+// (what vhost.c says itself: vhost.json).
 //
 // Engines: gmem
 // Include: hw/virtio/vhost.c hw/virtio/gmem-virtio.h
@@ -11,6 +12,8 @@
 // Hook: vhost_error hw/virtio/vhost.c 1
 // Include: hw/scsi/vhost-scsi.c hw/virtio/gmem-virtio.h
 // Hook: start_failed hw/scsi/vhost-scsi.c 1
+// Include: hw/net/virtio-net.c hw/virtio/gmem-virtio.h
+// Hook: net_not_started hw/net/virtio-net.c 1
 
 @vhost_map@
 position p;
@@ -47,5 +50,22 @@ vhost_scsi_set_status(...)
 <...
 -            exit@p(1);
 +            gmem_virtio_start_failed(vdev);
+...>
+}
+
+@net_not_started@
+expression r;
+position p;
+@@
+virtio_net_vhost_status(...)
+{
+<...
+r = vhost_net_start(...);
+if (r < 0) {
+-            error_report@p
++            gmem_virtio_complain
+             (...);
+...
+}
 ...>
 }

@@ -329,6 +329,15 @@ void gmem_virtio_report(const char *format, va_list args)
     }
 }
 
+void gmem_virtio_complain(const char *format, ...)
+{
+    va_list args;
+
+    va_start(args, format);
+    gmem_virtio_report(format, args);
+    va_end(args);
+}
+
 bool gmem_virtio_vhost_error(VirtIODevice *vdev, int n)
 {
     g_autofree char *path = object_get_canonical_path(OBJECT(vdev));
