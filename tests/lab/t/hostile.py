@@ -24,7 +24,7 @@ from labside import DONE, configurations, start
 from labtraffic import DISK, make_disk
 
 SIZE = 64 * MIB
-ROUNDS = 20000 if SOAK else 400
+ROUNDS, ROUNDS_ON_BASE = 10000 if SOAK else 400, 400
 SLOW_DISK = '/dev/slowdisk'
 CARDS = {'hostile0': 'on', 'hostile1': 'off'}
 # What the guest's frames have behind their addresses and kind, if they lay in a private page
@@ -97,9 +97,8 @@ class Frames(threading.Thread):
             s.close()
 
 
-def begin(config, words=''):
-    return start(config, SIZE, f'test=hostile,storm traffic=1 rounds={ROUNDS} {words}',
-                 more=DEVICES)
+def begin(config, words):
+    return start(config, SIZE, f'test=hostile,storm traffic=1 {words}', more=DEVICES)
 
 
 def comments(tap, vm):
@@ -141,7 +140,7 @@ def show_beside(tap, by_config):
 def check(tap, config):
     """A run that keeps what is promised; its fates."""
     began = time.monotonic()
-    with begin(config) as vm:
+    with begin(config, f'rounds={ROUNDS}') as vm:
         with Frames() as frames:
             vm.finish(tap)
         lines, seconds = len(vm.errors.splitlines()), time.monotonic() - began
@@ -178,7 +177,7 @@ def watch(vm, seconds):
 
 def show(tap, config):
     """The base: nothing is asserted of code that is not ours. Its fates."""
-    with begin(config, 'patience=2000 dump=0') as vm:
+    with begin(config, f'rounds={ROUNDS_ON_BASE} patience=2000 dump=0') as vm:
         with Frames():
             status = watch(vm, 2 * PATIENCE)
         done = DONE.search(vm.serial.text)
