@@ -161,6 +161,7 @@ class ModernDevice:
     # VERSION_1 and IOMMU_PLATFORM, which a machine with private memory insists on
     MODERN = 3
     STATUS, SELECT, ENABLE = 0x14, 0x16, 0x1c
+    AVAILABLE, QUEUE_RESET = 0x28, 0x3a
     NEEDS_RESET, FEATURES_OK, DRIVER_OK = 0x40, 11, 15
     FEATURES = 0            # the device's own
 

@@ -115,6 +115,24 @@ def check_refused(tap, vm, ports):
     tap.ok(virtio(vm)['vhost-started'] and card.send(), 'even ones: it has the queues, and sends')
 
 
+def check_restarted(tap, vm, ports):
+    """A ring that the kernel refuses when its queue is reset and switched on again."""
+    card = Card(ports)
+    card.start()
+    said, began = len(vm.errors.splitlines()), time.monotonic()
+    for _ in range(60):
+        card.put(card.SELECT, 'w', 0)
+        card.put(card.QUEUE_RESET, 'w', 1)
+        card.put(card.AVAILABLE, 'l', RINGS[0][1] + 1)
+        card.put(card.ENABLE, 'w', 1)
+    lines, seconds = len(vm.errors.splitlines()) - said, time.monotonic() - began
+    tap.ok(running(vm) and 0 < lines <= seconds + 2,
+           'an odd ring of a queue that was reset: QEMU says so, once in a second at most',
+           f'{lines} lines in {seconds} s\n{vm.errors[-400:]}')
+    card.start()
+    tap.ok(virtio(vm)['vhost-started'] and card.send(), 'after a reset of the card it sends')
+
+
 def main():
     tap = Tap()
     firmware = make_idle_firmware()
@@ -146,6 +164,7 @@ def main():
         tap.ok(running(vm), 'the VM runs')
         tap.equal(vm.errors[said:], '', 'QEMU has said nothing of it')
         check_refused(tap, vm, ports)
+        check_restarted(tap, vm, ports)
         tap.equal(vm.quit(), 0, 'QEMU ends on its own')
     tap.done()
 
