@@ -4,8 +4,8 @@
  * SPDX-License-Identifier: GPL-2.0-or-later
  *
  * A CPU has a thread, or shares one with all others; so a thread knows whose maps it has.
- * A shared thread forgets them at each turn, which is as good: what it has queued is done
- * before a turn, and nobody else changes maps during one.
+ * A shared thread forgets them at each turn: what CPUs have queued is done before a turn,
+ * and no other CPU changes maps during one.
  */
 
 #include "qemu/osdep.h"
@@ -15,7 +15,7 @@
 #include "system/memory-internal.h"
 #include "system/gmem-tcg.h"
 
-/* x86 has two, for what is and is not system management mode; others go without this */
+/* x86 has two, for what is and is not system management mode; no target has more than this */
 #define SPACES 4
 
 static __thread struct {

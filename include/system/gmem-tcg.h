@@ -7,7 +7,11 @@
  * another CPU changes the map, this one is made to leave the guest and flush its TLB, but
  * until it does, its numbers would be looked up in the new map, where they are those of
  * other devices, or of none.  So a CPU goes on with the map that it entered with, which
- * RCU keeps for it, and what is new is looked at when it enters again.
+ * RCU keeps for it, and what is new is looked at when it enters again.  That goes for
+ * what it changes by itself, too: it has that from its next block of instructions on.
+ *
+ * Two cases are left as they are in the base: a locked access to a device, which is made
+ * outside, and changes by QMP while all CPUs share a thread.
  */
 
 #ifndef SYSTEM_GMEM_TCG_H

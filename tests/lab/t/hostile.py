@@ -1,6 +1,6 @@
 #!/usr/bin/env python3
 # SPDX-License-Identifier: GPL-2.0-or-later
-# lab: in-place=on soak=both mem=3G timeout=900
+# lab: in-place=on soak=both mem=3G timeout=1200
 """A guest converts just those pages that its devices are using.
 
 It drives two disks, one of them slow and the other one in an IOThread, and two network cards, one of
@@ -73,7 +73,7 @@ class Frames(threading.Thread):
                 if sender[2] != socket.PACKET_OUTGOING:
                     self.seen[sender[0]] += 1
                     self.secrets += frame[12:15] == SECRET
-        except BlockingIOError:
+        except OSError:
             pass
 
     def run(self):
