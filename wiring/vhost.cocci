@@ -4,22 +4,22 @@
 // that, it stops the device. And what vhost tells of errors is for QMP to hear; for the log only
 // where a guest cannot cause it for ever. A ring that goes private while vhost starts ends the start,
 // not QEMU; and that it did not start, as with rings that the kernel refuses, is said now and then only
-// (what vhost.c says itself: vhost.json). A queue whose rings are not mapped is not stopped: the base
-// unmaps them twice, or without a device, when a guest switches a queue on again that is refused.
+// (what is said elsewhere, and of a ring that could not be mapped: vhost.json). A queue whose
+// rings are not mapped is not stopped: the base unmaps them twice, or without a device, when a guest
+// switches a queue on again that is refused.
 //
 // Engines: gmem
 // Include: hw/virtio/vhost.c hw/virtio/gmem-virtio.h
 // Hook: vhost_map hw/virtio/vhost.c 1
 // Hook: vhost_error hw/virtio/vhost.c 1
 // Hook: not_mapped hw/virtio/vhost.c 1
-// Hook: unmapped hw/virtio/vhost.c 2
+// Hook: unmapped hw/virtio/vhost.c 1
 // Include: hw/scsi/vhost-scsi.c hw/virtio/gmem-virtio.h
 // Hook: start_failed hw/scsi/vhost-scsi.c 1
 // Include: hw/net/virtio-net.c hw/virtio/gmem-virtio.h
 // Hook: net_not_started hw/net/virtio-net.c 1
 // Hook: queue_not_restarted hw/net/virtio-net.c 1
 // Include: hw/net/vhost_net.c hw/virtio/gmem-virtio.h
-// Hook: not_restarted hw/net/vhost_net.c 1
 
 @vhost_map@
 position p;
@@ -93,18 +93,6 @@ if (r < 0) {
 ...>
 }
 
-@not_restarted@
-position p;
-@@
-vhost_net_virtqueue_restart(...)
-{
-<...
--    error_report@p
-+    gmem_virtio_complain
-     (...);
-...>
-}
-
 @not_mapped@
 position p;
 @@
@@ -123,5 +111,10 @@ if (virtio_queue_get_desc_addr@p(vdev, idx) == 0) {
 @unmapped@
 position p;
 @@
+do_vhost_virtqueue_stop(...)
+{
+<...
 vhost_memory_unmap@p(dev, vq->desc, ...);
 +    vq->desc = NULL;
+...>
+}
