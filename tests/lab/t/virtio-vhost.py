@@ -118,13 +118,14 @@ def check_refused(tap, vm, ports):
 def check_restarted(tap, vm, ports):
     """A ring that the kernel refuses when its queue is reset and switched on again."""
     card = Card(ports)
-    card.start()
     said, began = len(vm.errors.splitlines()), time.monotonic()
     for _ in range(60):
+        card.start()
         card.put(card.SELECT, 'w', 0)
         card.put(card.QUEUE_RESET, 'w', 1)
         card.put(card.AVAILABLE, 'l', RINGS[0][1] + 1)
         card.put(card.ENABLE, 'w', 1)
+        card.put(card.QUEUE_RESET, 'w', 1)
     lines, seconds = len(vm.errors.splitlines()) - said, time.monotonic() - began
     tap.ok(running(vm) and 0 < lines <= seconds + 2,
            'an odd ring of a queue that was reset: QEMU says so, once in a second at most',
