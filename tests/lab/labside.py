@@ -94,13 +94,29 @@ def follow(vm, at_mark):
         raise RuntimeError('the guest did not succeed\n' + vm.report())
 
 
-class Sampler(threading.Thread):
+class Meanwhile(threading.Thread):
+    """A thread that does its work in run() until self.ending is set: for the time of a with block."""
+
+    def __init__(self):
+        super().__init__(daemon=True)
+        self.ending = threading.Event()
+
+    def __enter__(self):
+        self.start()
+        return self
+
+    def __exit__(self, *unused):
+        self.ending.set()
+        self.join()
+
+
+class Sampler(Meanwhile):
     """Looks at a Cgroup's memory all the while, for what a look now and then would miss."""
 
     def __init__(self, group):
-        super().__init__(daemon=True)
+        super().__init__()
         self.group, self.high, self.count = group, 0, 0
-        self.lock, self.ending = threading.Lock(), threading.Event()
+        self.lock = threading.Lock()
 
     def run(self):
         while not self.ending.wait(0.1):
@@ -119,11 +135,3 @@ class Sampler(threading.Thread):
             taken = self.high, self.count
             self.high = self.count = 0
         return taken
-
-    def __enter__(self):
-        self.start()
-        return self
-
-    def __exit__(self, *unused):
-        self.ending.set()
-        self.join()

@@ -16,11 +16,10 @@ import collections
 import re
 import socket
 import subprocess
-import threading
 import time
 
 from gmemlab import MIB, PATIENCE, SOAK, Tap, compare_maps, counters_add_up
-from labside import DONE, configurations, start
+from labside import DONE, Meanwhile, configurations, start
 from labtraffic import DISK, make_disk
 
 SIZE = 64 * MIB
@@ -51,12 +50,11 @@ for slot, (card, vhost) in enumerate(CARDS.items(), 6):
                 '-device', f'virtio-net-pci,netdev={card},addr={slot},romfile=,{MODERN}']
 
 
-class Frames(threading.Thread):
+class Frames(Meanwhile):
     """Frames to both cards, until the end; and a look at what comes from them."""
 
     def __init__(self):
-        super().__init__(daemon=True)
-        self.ending = threading.Event()
+        super().__init__()
         self.sockets, self.secrets = [], 0
         self.seen = collections.Counter()
         for name in CARDS:
@@ -85,13 +83,8 @@ class Frames(threading.Thread):
                     pass
                 self.look(s)
 
-    def __enter__(self):
-        self.start()
-        return self
-
     def __exit__(self, *unused):
-        self.ending.set()
-        self.join()
+        super().__exit__()
         for s in self.sockets:
             self.look(s)
             s.close()

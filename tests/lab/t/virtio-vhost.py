@@ -12,6 +12,7 @@ A virtio network card whose queues vhost-net has is driven from outside, in a VM
 5. a buffer where there is no memory: QMP hears that vhost met an error, and in which queue; QEMU
    does not fill its log
 6. rings where the kernel does not want them, over and over: likewise; and the card works elsewhere
+7. the same for a queue that was reset alone: QEMU lives, and the card works after its reset
 """
 import fcntl
 import socket
