@@ -46,7 +46,7 @@ def main():
                 '-object', 'memory-backend-gmem,id=ram0,size=512M',
                 '-machine', 'q35,memory-backend=ram0',
                 '-kernel', kernel, '-initrd', initrd(folder),
-                '-append', 'console=ttyS0 quiet panic=-1']
+                '-append', f'console=ttyS0 quiet panic=-1 {PATIENT}']
         print('  $ qemu-system-x86_64 ' + ' '.join(args[:10]) + ' -kernel '
               + os.path.basename(kernel) + ' ...', flush=True)
         with Vm([*args, '-no-shutdown']) as vm:

@@ -28,6 +28,9 @@ import time
 PATIENCE = int(os.environ.get('LAB_PATIENCE', '240'))
 MIB = 1 << 20
 CGROUPS = '/sys/fs/cgroup'
+# For Linux in a VM: a CPU that is emulated twice stands still for longer than watchdogs wait, and the
+# one that compares clocks between CPUs (7.3) can then wait for ever, with all CPUs stopped
+PATIENT = 'tsc=reliable nowatchdog rcupdate.rcu_cpu_stall_suppress=1'
 FIRMWARE = ('/usr/share/qemu', '/usr/share/seabios', '/usr/share/ovmf', '/usr/share/OVMF')
 
 

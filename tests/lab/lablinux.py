@@ -19,10 +19,8 @@ import tempfile
 
 from consolelog import complaints
 from gmemlab import MODE, first_difference, guest_private, host_private
-from lablib import PATIENCE, Vm
+from lablib import PATIENCE, PATIENT, Vm
 
-# On a loaded machine a CPU that is emulated twice stands still for longer than watchdogs wait
-PATIENT = 'nowatchdog rcupdate.rcu_cpu_stall_suppress=1'
 FILES = '/sys/kernel/debug/gmem-convert'
 # Each command comes with a number, and its number comes back with its status
 INIT = '''#!/bin/busybox sh

@@ -40,7 +40,7 @@ class LabRunner(LayerCase):
         with contextlib.redirect_stdout(out):
             report = run.Report()
             for job in run.jobs({"t": str(path)}, None):
-                run.run_test(job, report)
+                run.run_lab([job], report)
         good = report.number - report.failed - report.skipped
         return (good, report.failed, report.skipped), out.getvalue()
 
@@ -120,7 +120,7 @@ class LabRunner(LayerCase):
         with contextlib.redirect_stdout(out):
             # What is no variant but a directory with a kernel is taken as it is
             write(self.top / "bzImage", "")
-            run.run_test(run.Job("t", str(path), None, str(self.top)), run.Report())
+            run.run_lab([run.Job("t", str(path), None, str(self.top), False)], run.Report())
         self.assertIn(f"ok 1 - t: {self.top}", out.getvalue())
 
     def test_what_was_said_last_follows_the_failure(self):
@@ -131,7 +131,7 @@ class LabRunner(LayerCase):
     def test_a_kernel_that_cannot_be_built_fails_its_test(self):
         run, out = load(), io.StringIO()
         with contextlib.redirect_stdout(out):
-            run.run_test(run.Job("t", "/nowhere", None, "no-such-variant"), run.Report())
+            run.run_lab([run.Job("t", "/nowhere", None, "no-such-variant", False)], run.Report())
         self.assertIn("not ok 1 - t: LAB_KERNEL=no-such-variant", out.getvalue())
 
     def test_own_kernels_come_last(self):
@@ -156,6 +156,78 @@ class LabRunner(LayerCase):
         names = [line.split()[3] for line in out.getvalue().splitlines() if line[:2] == "ok"]
         self.assertEqual(len(names), 40)
         self.assertEqual(sum(a != b for a, b in zip(names, names[1:])), 1, names)
+
+    def labs(self, *lines, soak="0"):
+        """Which of the files a, b, ... with those lines share a lab; and the options of the first."""
+        paths = {}
+        for name, line in zip("abcdefghijkl", lines):
+            path = self.top / name
+            write(path, f"#!/usr/bin/python3\n# lab: {line}\n")
+            paths[name] = str(path)
+        run = load()
+        with mock.patch.dict(os.environ, {"GMEM_SOAK": soak}):
+            found = run.labs(run.jobs(paths, None))
+        return ["".join(job.name for job in lab) for lab in found], run.joined(found[0])
+
+    def test_files_share_a_lab_of_their_kind(self):
+        labs, options = self.labs("shared in-place=on mem=3G timeout=90", "shared mem=2G",
+                                  "in-place=on", "shared hugepages=9 mem=10G in-place=on", "mem=2G")
+        self.assertEqual(labs, ["ad", "b", "c", "e"])
+        self.assertEqual(options, ["--in-place", "--mem=10G", "--timeout=90", "--hugepages=9"])
+
+    def test_nothing_is_shared_in_a_soak(self):
+        self.assertEqual(self.labs("shared", "shared", soak="1")[0], ["a", "b"])
+
+    def test_a_lab_is_shared_by_a_few(self):
+        self.assertEqual(self.labs(*["shared"] * 8)[0], ["abcdef", "gh"])
+
+    def test_own_kernels_are_not_shared(self):
+        line = "shared kernel=debug+small"
+        self.assertEqual(self.labs(line, line)[0], ["a", "b"])
+
+    def shared(self, *bodies, after="", status=0):
+        """What a report makes of test files in one "lab": here a process, whose end is given."""
+        paths = []
+        for name, body in zip("abc", bodies):
+            paths.append(str(self.top / f"{name}.py"))
+            write(Path(paths[-1]), f"import os, sys\n{body}")
+        # What labfiles.py loads for its files is not needed here
+        script = ("import sys\nsys.modules['gmemlab'] = sys.modules['labport'] = sys\n"
+                  f"import labfiles\nlabfiles.main({paths})\n{after}\nsys.stdout.flush()\n"
+                  f"import os\nos._exit({status})\n")
+        run, out = load(), io.StringIO()
+        with contextlib.redirect_stdout(out), \
+                mock.patch.dict(os.environ, {"PYTHONPATH": str(TOP / "tests/lab")}):
+            report = run.Report()
+            run.carry([sys.executable, "-c", script], None,
+                      run.Shared([Path(p).stem for p in paths], report))
+        good = report.number - report.failed - report.skipped
+        return (good, report.failed, report.skipped), out.getvalue()
+
+    def test_each_file_of_a_lab_has_its_results(self):
+        counts, text = self.shared(FINE, BAD + "sys.exit(1)", "print('1..0 # SKIP no iron')")
+        self.assertEqual(counts, (1, 1, 1), text)
+        for line in ("ok 1 - a: a", "not ok 2 - b: a", "ok 3 - c # SKIP no iron"):
+            self.assertIn("\n" + line, "\n" + text)
+
+    def test_what_one_file_does_to_itself_is_its_own(self):
+        counts, text = self.shared(FINE + "sys.stdout.flush()\nos.kill(os.getpid(), 9)",
+                                   FINE + "raise RuntimeError('late')", FINE)
+        self.assertEqual(counts, (3, 2, 0), text)
+        self.assertIn("a: ended with status -9", text)
+        self.assertIn("b: ended with status 1 though no result failed", text)
+
+    def test_files_after_the_end_of_their_lab_fail(self):
+        counts, text = self.shared(FINE, "os.kill(os.getppid(), 9)\nos.kill(os.getpid(), 9)", FINE)
+        self.assertEqual(counts, (1, 2, 0), text)
+        self.assertIn("b: ended its lab (status -9)", text)
+        self.assertIn("c: did not run", text)
+
+    def test_what_a_lab_says_at_its_end_fails_it(self):
+        counts, text = self.shared(FINE, FINE, after="print('lab: the kernel complained: x')",
+                                   status=123)
+        self.assertEqual(counts, (2, 1, 0), text)
+        self.assertRegex(text, "not ok 3 - a \\+ b: the lab ended with status 123\n# lab: the kernel")
 
     def builds(self, status):
         """What the variable of a builder with that exit status is then set to."""

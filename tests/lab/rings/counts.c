@@ -10,9 +10,9 @@
 
 #define SWITCH "/sys/module/vhost/parameters/map_rings"
 #define COUNTS "/sys/kernel/debug/vhost_rings"
-/* Rounds of BATCH packets; a page that was taken often is left alone for 255
- * accesses, and a round makes about as many */
-#define ROUNDS 200
+/* A page that was taken often is left alone for up to 255 accesses to it, and a
+ * round may make only one (to an event index, say): this is three times that */
+#define ROUNDS 800
 
 bool switch_there(void)
 {

@@ -7,6 +7,7 @@
  *   --disk=DIRECTORY   on a file system with write-back, for rings in a file
  *   --only=TEXT        tests with that in their names
  *   --list             print their names
+ *   --setups=N         how often rings are set up where that is the test (10000)
  *   --stress=SECONDS   everything at once instead
  *   --rate             packets per second instead, both ways in turn
  */
@@ -68,6 +69,7 @@ int main(int argc, char **argv)
         { "disk", required_argument, NULL, 'd' },
         { "only", required_argument, NULL, 'o' },
         { "list", no_argument, NULL, 'l' },
+        { "setups", required_argument, NULL, 'u' },
         { "stress", required_argument, NULL, 's' },
         { "rate", no_argument, NULL, 'r' },
         { 0 }
@@ -83,6 +85,8 @@ int main(int argc, char **argv)
             only = optarg;
         } else if (letter == 'l') {
             listing = true;
+        } else if (letter == 'u') {
+            setups = strtoul(optarg, NULL, 0);
         } else if (letter == 's') {
             seconds = strtoul(optarg, NULL, 0);
         } else if (letter == 'r') {

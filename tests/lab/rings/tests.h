@@ -22,6 +22,9 @@ extern const struct test event_tests[];
 /* Memory that may not be reached, and memory that was written */
 extern const struct test memory_tests[];
 
+/* How often a device's rings are set up to see whether something is left behind */
+extern unsigned setups;
+
 /* What the device does with rings: registration, set-ups, translation */
 extern const struct test ring_tests[];
 

@@ -1,6 +1,6 @@
 #!/usr/bin/env python3
 # SPDX-License-Identifier: GPL-2.0-or-later
-# lab: mem=3G timeout=900
+# lab: shared mem=3G timeout=900
 """A disk's transfer into private memory ends, whoever ends it.
 
 1. piix3-ide: the guest stops the bus master before QEMU has looked at the transfer again

@@ -1,6 +1,6 @@
 #!/usr/bin/env python3
 # SPDX-License-Identifier: GPL-2.0-or-later
-# lab: mem=3G timeout=900
+# lab: shared mem=3G timeout=900
 """What a guest may ask: this QEMU answers, the base stops the VM or says a wrong yes.
 
 The same guest, command line and requests for both binaries; a sw-protected-guest on an

@@ -1,6 +1,6 @@
 #!/usr/bin/env python3
 # SPDX-License-Identifier: GPL-2.0-or-later
-# lab: in-place=on soak=both mem=3G timeout=900
+# lab: shared in-place=on soak=both mem=3G timeout=900
 """DIMMs of gmem come and go while pages are private.
 
 1. a DIMM leaves with all of its pages private; a new one on a fresh backend comes to its place
@@ -15,7 +15,7 @@ from labdimm import plug_at_last
 SIZE = 32 * MIB
 LAYOUT = Layout([('ram0', 128 * MIB)])
 SLOTS = ',slots=4,maxmem=1G'
-TURNS = 60 if SOAK else 12
+TURNS = 60 if SOAK else 6
 
 
 def add(qmp, memdev, dimm='dimm0'):
@@ -86,7 +86,7 @@ def turn(qmp, number):
 def check_while_converting(tap):
     """The random test ignores hot-plug, so DIMMs stay; as many as there are slots."""
     layout = Layout(LAYOUT.blocks)
-    append = f'test=random cpus=2 rounds={20000 if SOAK else 4000}'
+    append = f'test=random cpus=2 rounds={20000 if SOAK else 1500}'
     with GuestVm(layout, append, memory=SLOTS) as vm:
         tap.ok(vm.serial.wait_for('^# random seed='), 'meanwhile: the guest converts', vm.report)
         good = [turn(vm.qmp, number) for number in range(4)]

@@ -1,6 +1,6 @@
 #!/usr/bin/env python3
 # SPDX-License-Identifier: GPL-2.0-or-later
-# lab: in-place=both mem=3G timeout=900 hugepages=280
+# lab: shared in-place=both mem=3G timeout=900 hugepages=280
 """A page is backed once: in split mode the side that a page left is freed, in place there is one.
 
 The guest makes all of its memory private, shared, and private again, and touches every page

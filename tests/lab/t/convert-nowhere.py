@@ -1,6 +1,6 @@
 #!/usr/bin/env python3
 # SPDX-License-Identifier: GPL-2.0-or-later
-# lab: mem=3G timeout=900
+# lab: shared mem=3G timeout=900
 """A machine with private memory, none of whose memory can be private.
 
 1. its guest may ask all the same: it hears EINVAL, and the VM runs on

@@ -1,6 +1,6 @@
 #!/usr/bin/env python3
 # SPDX-License-Identifier: GPL-2.0-or-later
-# lab: in-place=both mem=3G timeout=900
+# lab: shared in-place=on soak=both mem=3G timeout=900
 """Two vCPUs convert thousands of ranges over two blocks, and everybody agrees afterwards.
 
 1. the guest compares every word of ranges over round trips of their state

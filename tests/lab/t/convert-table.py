@@ -1,6 +1,6 @@
 #!/usr/bin/env python3
 # SPDX-License-Identifier: GPL-2.0-or-later
-# lab: in-place=both mem=3G timeout=900
+# lab: shared in-place=both mem=3G timeout=900
 """Every kind of conversion request, good and bad, by a guest over two blocks.
 
 1. the guest makes each request of its table and checks the return value and the content at

@@ -1,6 +1,6 @@
 #!/usr/bin/env python3
 # SPDX-License-Identifier: GPL-2.0-or-later
-# lab: in-place=both mem=3G timeout=900
+# lab: shared in-place=both mem=3G timeout=900
 """A vCPU touches pages all the while that another converts them.
 
 KVM may then leave with a fault that tells the state of before.

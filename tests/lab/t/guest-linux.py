@@ -1,6 +1,6 @@
 #!/usr/bin/env python3
 # SPDX-License-Identifier: GPL-2.0-or-later
-# lab: in-place=on soak=both mem=3G timeout=900
+# lab: shared in-place=on soak=both mem=3G timeout=900
 """A Linux guest converts pages of its own while it runs: the module of tests/guest-linux.
 
 1. the module is loaded; an unknown content rule is refused

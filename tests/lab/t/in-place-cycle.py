@@ -1,6 +1,6 @@
 #!/usr/bin/env python3
 # SPDX-License-Identifier: GPL-2.0-or-later
-# lab: in-place=both mem=3G timeout=900
+# lab: shared in-place=both mem=3G timeout=900
 """A guest that changes the state of all its memory, several times, is held once.
 
 The guest makes its memory private, shared, and private again, and touches every page each

@@ -1,6 +1,6 @@
 #!/usr/bin/env python3
 # SPDX-License-Identifier: GPL-2.0-or-later
-# lab: in-place=on mem=2G timeout=900
+# lab: shared in-place=on mem=2G timeout=900
 """What the kernel spends on the states of pages, which the guest decides.
 
 1. every other page of 2 GiB private, the worst pattern there is: a bit per page, and the VM's

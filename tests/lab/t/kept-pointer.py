@@ -1,6 +1,6 @@
 #!/usr/bin/env python3
 # SPDX-License-Identifier: GPL-2.0-or-later
-# lab: in-place=on mem=3G timeout=900
+# lab: shared in-place=on mem=3G timeout=900
 """Who kept a pointer into memory that is private now, and touches it, does not end QEMU.
 
 In place such a touch is a SIGBUS. Each time QEMU lives on and says what happened, the private

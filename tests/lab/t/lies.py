@@ -1,6 +1,6 @@
 #!/usr/bin/env python3
 # SPDX-License-Identifier: GPL-2.0-or-later
-# lab: in-place=on timeout=900
+# lab: shared in-place=on timeout=900
 """The tables of "abi" notice a kernel that is not as documented.
 
 A library between gmem-abi and the kernel lies about one thing at a time: a wrong errno, a page too

@@ -1,6 +1,6 @@
 #!/usr/bin/env python3
 # SPDX-License-Identifier: GPL-2.0-or-later
-# lab: in-place=both mem=3G timeout=900
+# lab: shared in-place=both mem=3G timeout=900
 """A memory slot that goes and comes back knows which of its pages are private.
 
 1. the guest switches a PAM segment with a private page to read-only and off, several times,

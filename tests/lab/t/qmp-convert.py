@@ -1,6 +1,6 @@
 #!/usr/bin/env python3
 # SPDX-License-Identifier: GPL-2.0-or-later
-# lab: in-place=on soak=both mem=4G timeout=900
+# lab: shared in-place=on soak=both mem=4G timeout=900
 """QMP converts memory of a sw-protected VM, and everybody agrees about it.
 
 1. a range converted and read back; the map adds up to what query-gmem counts, page by page

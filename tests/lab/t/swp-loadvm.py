@@ -1,6 +1,6 @@
 #!/usr/bin/env python3
 # SPDX-License-Identifier: GPL-2.0-or-later
-# lab: mem=4G timeout=900
+# lab: shared mem=4G timeout=900
 """A machine with private memory refuses to load a snapshot before anything has changed.
 
 1. an ordinary VM makes a disk with a snapshot, and writes to the disk after it

@@ -1,6 +1,6 @@
 #!/usr/bin/env python3
 # SPDX-License-Identifier: GPL-2.0-or-later
-# lab: in-place=on soak=both mem=4G timeout=900
+# lab: shared in-place=on soak=both mem=4G timeout=900
 """A DIMM is plugged in its initial state, or not at all.
 
 1. a backend that the monitor has converted is plugged: refused until all of it has its initial

@@ -1,6 +1,6 @@
 #!/usr/bin/env python3
 # SPDX-License-Identifier: GPL-2.0-or-later
-# lab: in-place=both mem=4G timeout=900
+# lab: shared in-place=both mem=4G timeout=900
 """prealloc that is set when the VM is there: each page once, or an error and no page.
 
 In split mode:

@@ -1,6 +1,6 @@
 #!/usr/bin/env python3
 # SPDX-License-Identifier: GPL-2.0-or-later
-# lab: in-place=on soak=both mem=4G timeout=900
+# lab: shared in-place=on soak=both mem=4G timeout=900
 """A reset comes at any time: memory is shared again, and the guest starts anew in it.
 
 1. the guest's two vCPUs are converting at random when the machine is reset, several times
@@ -20,7 +20,7 @@ SIZE = 512 * MIB
 ARGS = ['-accel', 'kvm', '-machine', 'q35-swp,memory-backend=m', '-m', '512M', '-smp', '2',
         '-object', 'memory-backend-gmem,id=m,size=512M,conversion-timeout=30000',
         '-action', 'reboot=reset', '-device', 'isa-debug-exit,iobase=0xf4,iosize=4']
-RESETS, ROUNDS, CONVERSIONS = (4, 3000, 3) if SOAK else (2, 800, 1)
+RESETS, ROUNDS, CONVERSIONS = (4, 3000, 3) if SOAK else (2, 250, 1)
 
 
 def guest(append):

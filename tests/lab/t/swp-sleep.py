@@ -1,6 +1,6 @@
 #!/usr/bin/env python3
 # SPDX-License-Identifier: GPL-2.0-or-later
-# lab: mem=4G timeout=900
+# lab: shared mem=4G timeout=900
 """A guest that sleeps (ACPI S3) keeps its memory; one that is reset gets it anew.
 
 1. memory is private when the machine goes to sleep, and after it wakes: nothing was converted

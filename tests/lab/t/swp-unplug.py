@@ -1,6 +1,6 @@
 #!/usr/bin/env python3
 # SPDX-License-Identifier: GPL-2.0-or-later
-# lab: in-place=on soak=both mem=3G timeout=900
+# lab: shared in-place=on soak=both mem=3G timeout=900
 """A DIMM's memory is given back its initial state when the guest lets it go.
 
 1. the guest ejects a DIMM all of whose pages have changed state: they take no conversions any

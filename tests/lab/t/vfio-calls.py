@@ -1,6 +1,6 @@
 #!/usr/bin/env python3
 # SPDX-License-Identifier: GPL-2.0-or-later
-# lab: in-place=on soak=both mem=3G timeout=900
+# lab: shared in-place=on soak=both mem=3G timeout=900
 # lab: qemu-arg=-device qemu-arg=intel-iommu qemu-arg=-device qemu-arg=igb,addr=0x8
 """How often memory is mapped and unmapped for DMA while a guest converts it: VFIO's calls counted.
 

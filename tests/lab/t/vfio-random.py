@@ -1,6 +1,6 @@
 #!/usr/bin/env python3
 # SPDX-License-Identifier: GPL-2.0-or-later
-# lab: in-place=on soak=both mem=3G timeout=900
+# lab: shared in-place=on soak=both mem=3G timeout=900
 # lab: qemu-arg=-device qemu-arg=intel-iommu qemu-arg=-device qemu-arg=igb,addr=0x8
 """A NIC is plugged and unplugged while a guest converts at random, on two vCPUs: VFIO with type1
 and with iommufd.
@@ -13,7 +13,7 @@ from gmemlab import (MIB, SOAK, GuestVm, Layout, Tap, block, compare_maps, count
 from labvfio import IGB, KINDS, Slot, assign, pinned
 
 LAYOUT = Layout([('ram0', 96 * MIB)])
-ROUNDS = 50000 if SOAK else 2000
+ROUNDS = 50000 if SOAK else 1000
 TURNS = 50 if SOAK else 3
 
 

@@ -78,7 +78,7 @@ def check_pins(tap, vm, what):
         vm.convert(4 * MIB + page * PAGE, PAGE, 'private')
     follows('every second page')
     chance = random.Random(what)
-    for _ in range(100):
+    for _ in range(200 if SOAK else 40):
         first = chance.randrange(LOW // PAGE, SIZE // PAGE)
         count = min(chance.randint(1, 600), SIZE // PAGE - first)
         vm.convert(first * PAGE, count * PAGE, chance.choice(('private', 'shared')))

@@ -4,7 +4,7 @@
 # lab: append="ramdisk_size=65536"
 """Everything happens at once to rings that vhost borrows pages of, under KASAN and lockdep.
 
-A minute of tests/lab/rings' stress, twenty in a soak. The lab reads the kernel's console: any report
+Half a minute of tests/lab/rings' stress, twenty in a soak. The lab reads the kernel's console: any report
 fails the test. That a report would be seen is what "checkers" is about.
 """
 import os
@@ -19,7 +19,7 @@ def main():
         Tap().skip_all(f'{program} was not built')
     labdisk.swap_on()
     soak = os.environ.get('GMEM_SOAK') == '1'
-    os.execv(program, [program, f'--stress={1200 if soak else 60}'])
+    os.execv(program, [program, f'--stress={1200 if soak else 30}'])
 
 
 if __name__ == '__main__':

@@ -11,6 +11,7 @@ import os
 import tempfile
 
 import labdisk
+from gmemlab import SOAK
 from lablib import Tap
 
 
@@ -21,7 +22,7 @@ def main():
     labdisk.swap_on()
     folder = tempfile.mkdtemp()
     labdisk.mount_ext2(folder)
-    os.execv(program, [program, f'--disk={folder}'])
+    os.execv(program, [program, f'--disk={folder}', f'--setups={10000 if SOAK else 2000}'])
 
 
 if __name__ == '__main__':

@@ -1,6 +1,6 @@
 #!/usr/bin/env python3
 # SPDX-License-Identifier: GPL-2.0-or-later
-# lab: in-place=on soak=both mem=3G timeout=900
+# lab: shared in-place=on soak=both mem=3G timeout=900
 """Devices that give memory back to the host, on memory that converts.
 
 1. a balloon takes private pages, then shared ones, then a mix: the host has them back each time, no

@@ -1,6 +1,6 @@
 #!/usr/bin/env python3
 # SPDX-License-Identifier: GPL-2.0-or-later
-# lab: in-place=on soak=both mem=3G timeout=900
+# lab: shared in-place=on soak=both mem=3G timeout=900
 """What a device of QEMU holds of the guest's memory, while pages go private.
 
 A virtio disk is driven from outside, in a VM that runs (its vCPU halts at once):

@@ -1,6 +1,6 @@
 #!/usr/bin/env python3
 # SPDX-License-Identifier: GPL-2.0-or-later
-# lab: in-place=on soak=both mem=3G timeout=900
+# lab: shared in-place=on soak=both mem=3G timeout=900
 """What the kernel's vhost holds of the guest's memory, while pages go private.
 
 A virtio network card whose queues vhost-net has is driven from outside, in a VM that runs:
@@ -19,7 +19,7 @@ import socket
 import struct
 import time
 
-from gmemlab import MIB, PAGE, Tap
+from gmemlab import MIB, PAGE, SOAK, Tap
 from lablib import Vm
 from labport import PORT_ARGS, ModernDevice, Ports, make_idle_firmware
 
@@ -28,6 +28,7 @@ TAP = 'tap0'
 RINGS = [tuple((16 + queue) * MIB + 2 * part * PAGE for part in range(3)) for queue in range(2)]
 DATA = 20 * MIB
 SEND = 1
+STARTS = 60 if SOAK else 20
 VIRTIO = '/machine/peripheral/net0/virtio-backend'
 SIOCGIFFLAGS, SIOCSIFFLAGS, IFF_UP = 0x8913, 0x8914, 1
 ARGS = ['-accel', 'kvm', '-machine', 'pc-q35-swp,memory-backend=ram0', '-m', '64M',
@@ -105,7 +106,7 @@ def check_refused(tap, vm, ports):
     """Rings at odd addresses, which the kernel refuses each time that the card is started."""
     card = Card(ports, [(one, two + 1, three) for one, two, three in RINGS])
     said, began = len(vm.errors.splitlines()), time.monotonic()
-    for _ in range(60):
+    for _ in range(STARTS):
         card.start()
     lines, seconds = len(vm.errors.splitlines()) - said, time.monotonic() - began
     tap.ok(not virtio(vm)['vhost-started'] and running(vm), 'odd rings: vhost does not start')
@@ -120,7 +121,7 @@ def check_restarted(tap, vm, ports):
     """A ring that the kernel refuses when its queue is reset and switched on again."""
     card = Card(ports)
     said, began = len(vm.errors.splitlines()), time.monotonic()
-    for _ in range(60):
+    for _ in range(STARTS):
         card.start()
         card.put(card.SELECT, 'w', 0)
         card.put(card.QUEUE_RESET, 'w', 1)
