@@ -9,8 +9,11 @@ import time
 
 # Comments that are repeated after the failure of a file: more than the console's end, which has 30 lines
 TAIL = 60
-# Lines of labfiles.py: a file begins, and it ends with a status
+# Lines of labfiles.py: a file, by its number, begins; it ends with a status
 BEGIN, END = '#file-begins', '#file-ends'
+MARK = re.compile(rf'({BEGIN}|{END}) (\d+)(?: (-?\d+))?')
+# What "lab run" ends with then
+TIMED_OUT = 124
 RESULT = re.compile(r'(not )?ok\b(?: +\d+)?(?: +-)? *(.*)')
 SKIP = re.compile(r'# *SKIP\b *(.*)', re.IGNORECASE)
 PLAN = re.compile(r'1\.\.(\d+)(?: *# *SKIP\b *(.*))?$', re.IGNORECASE)
@@ -110,30 +113,40 @@ class Shared:
     """
 
     def __init__(self, names, report):
-        self.report, self.lab = report, Run(' + '.join(names))
-        self.waiting, self.current = [Run(name) for name in names], None
+        self.report, self.lab, self.current = report, Run(' + '.join(names)), None
+        self.waiting, self.ended = {str(n): Run(name) for n, name in enumerate(names)}, []
 
     def take(self, text):
-        word, _, status = text.partition(' ')
-        if word == BEGIN and self.waiting:
-            self.current = self.waiting.pop(0)
-            self.current.started = time.monotonic()
-        elif word == END and self.current:
-            self.current.end(int(status))
+        mark = MARK.fullmatch(text)
+        if not mark:
+            if text:
+                (self.current or self.lab).take(text)
+        elif mark[1] == BEGIN:
+            self.leave('its end was not seen')
+            self.current = self.waiting.pop(mark[2], None)
+            if self.current:
+                self.current.started = time.monotonic()
+        elif self.current:
+            self.current.end(int(mark[3]))
+            self.leave(self.current.wrong)
+
+    def leave(self, wrong):
+        """The file that runs is over; what is wrong with it, None for nothing."""
+        if self.current:
+            self.current.wrong = wrong
+            self.current.seconds = time.monotonic() - self.current.started
             self.report.add(self.current)
-            self.current = None
-        else:
-            (self.current or self.lab).take(text)
+            self.ended.append(self.current.name)
+        self.current = None
 
     def end(self, status):
-        """The lab has ended: what it leaves behind is wrong, and so is a status."""
-        left = [self.current] if self.current else []
-        for run in left:
-            run.wrong = f'ended its lab (status {status})'
-        for run in self.waiting:
+        """The lab has ended. Who runs then need not be who is to blame."""
+        how = f'with status {status}' if status != TIMED_OUT else 'because time ran out'
+        how = f'lab ended {how}, after {", ".join(self.ended) or "no file"}'
+        if not self.current and (status or self.waiting or self.lab.seen):
+            self.lab.wrong = 'the ' + how
+            self.report.add(self.lab)
+        self.leave('its ' + how)
+        for run in self.waiting.values():
             run.wrong = 'did not run: the lab that it shares had ended'
-        if status and not left + self.waiting:
-            self.lab.wrong = f'the lab ended with status {status}'
-            left = [self.lab]
-        for run in left + self.waiting:
             self.report.add(run)

@@ -161,7 +161,7 @@ class LabRunner(LayerCase):
         """Which of the files a, b, ... with those lines share a lab; and the options of the first."""
         paths = {}
         for name, line in zip("abcdefghijkl", lines):
-            path = self.top / name
+            path = self.top / f"{name}.py"
             write(path, f"#!/usr/bin/python3\n# lab: {line}\n")
             paths[name] = str(path)
         run = load()
@@ -170,10 +170,22 @@ class LabRunner(LayerCase):
         return ["".join(job.name for job in lab) for lab in found], run.joined(found[0])
 
     def test_files_share_a_lab_of_their_kind(self):
-        labs, options = self.labs("shared in-place=on mem=3G timeout=90", "shared mem=2G",
+        labs, options = self.labs("shared in-place=on mem=3G timeout=900", "shared mem=2G",
                                   "in-place=on", "shared hugepages=9 mem=10G in-place=on", "mem=2G")
         self.assertEqual(labs, ["ad", "b", "c", "e"])
-        self.assertEqual(options, ["--in-place", "--mem=10G", "--timeout=90", "--hugepages=9"])
+        self.assertEqual(options, ["--in-place", "--mem=10G", "--hugepages=9", "--timeout=1800"])
+
+    def test_a_lab_that_is_shared_has_at_least_what_is_preset(self):
+        labs, options = self.labs("shared timeout=90", "shared mem=512M")
+        self.assertEqual((labs, options), (["ab"], ["--mem=4G", "--hugepages=0", "--timeout=1200"]))
+        self.assertEqual(self.labs("shared timeout=90")[1], ["--timeout=90"])
+
+    def test_shared_is_refused_where_it_cannot_be(self):
+        for line, name in (("shared=on", "test.py"), ("shared", "test.sh")):
+            write(self.top / name, f"#!/bin/sh\n# lab: {line}\n")
+            with self.assertRaises(SystemExit) as caught:
+                load().jobs({"t": str(self.top / name)}, None)
+            self.assertIn("has no value, and is for Python files", str(caught.exception))
 
     def test_nothing_is_shared_in_a_soak(self):
         self.assertEqual(self.labs("shared", "shared", soak="1")[0], ["a", "b"])
@@ -181,25 +193,31 @@ class LabRunner(LayerCase):
     def test_a_lab_is_shared_by_a_few(self):
         self.assertEqual(self.labs(*["shared"] * 8)[0], ["abcdef", "gh"])
 
+    def test_order_of_devices_makes_another_kind(self):
+        self.assertEqual(self.labs("shared qemu-arg=a qemu-arg=b", "shared qemu-arg=b qemu-arg=a")[0],
+                         ["a", "b"])
+
     def test_own_kernels_are_not_shared(self):
         line = "shared kernel=debug+small"
         self.assertEqual(self.labs(line, line)[0], ["a", "b"])
 
-    def shared(self, *bodies, after="", status=0):
-        """What a report makes of test files in one "lab": here a process, whose end is given."""
-        paths = []
-        for name, body in zip("abc", bodies):
-            paths.append(str(self.top / f"{name}.py"))
-            write(Path(paths[-1]), f"import os, sys\n{body}")
-        # What labfiles.py loads for its files is not needed here
-        script = ("import sys\nsys.modules['gmemlab'] = sys.modules['labport'] = sys\n"
-                  f"import labfiles\nlabfiles.main({paths})\n{after}\nsys.stdout.flush()\n"
-                  f"import os\nos._exit({status})\n")
+    def script(self, paths, after, status):
+        """labfiles.py as a program, without what it loads for its files; its end is given."""
+        return ("import sys\nsys.modules['gmemlab'] = sys.modules['labport'] = sys\n"
+                f"import labfiles, os\nlabfiles.main({paths})\n{after}\nsys.stdout.flush()\n"
+                f"os._exit({status})\n")
+
+    def shared(self, *bodies, script=None, after="", status=0):
+        """What a report makes of test files in one "lab": here a process."""
+        paths = [str(self.top / f"{name}.py") for name, _ in zip("abc", bodies)]
+        for path, body in zip(paths, bodies):
+            write(Path(path), f"import os, sys\n{body}")
+        script = script or self.script(paths, after, status)
         run, out = load(), io.StringIO()
         with contextlib.redirect_stdout(out), \
                 mock.patch.dict(os.environ, {"PYTHONPATH": str(TOP / "tests/lab")}):
             report = run.Report()
-            run.carry([sys.executable, "-c", script], None,
+            run.carry([sys.executable, "-B", "-c", script], None,
                       run.Shared([Path(p).stem for p in paths], report))
         good = report.number - report.failed - report.skipped
         return (good, report.failed, report.skipped), out.getvalue()
@@ -220,14 +238,35 @@ class LabRunner(LayerCase):
     def test_files_after_the_end_of_their_lab_fail(self):
         counts, text = self.shared(FINE, "os.kill(os.getppid(), 9)\nos.kill(os.getpid(), 9)", FINE)
         self.assertEqual(counts, (1, 2, 0), text)
-        self.assertIn("b: ended its lab (status -9)", text)
+        self.assertIn("b: its lab ended with status -9, after a\n", text)
         self.assertIn("c: did not run", text)
+
+    def test_half_a_line_hides_no_file(self):
+        for stream in "stdout", "stderr":
+            counts, text = self.shared(BAD + f"sys.{stream}.write('half')\nsys.exit(1)", FINE)
+            self.assertEqual(counts, (1, 1, 0), text)
+            self.assertIn("# half\n", text)
+            self.assertIn("ok 2 - b: a", text)
+
+    def test_what_is_left_behind_is_ended(self):
+        body = "import subprocess\nprint('#', subprocess.Popen(['sleep', '1000'], " \
+               "process_group=0).pid, flush=True)\n" + FINE
+        counts, text = self.shared(body)
+        self.assertEqual(counts, (1, 0, 0), text)
+        pid = text.split()[1]
+        self.assertIn(f"# was left behind, and killed: {pid}", text)
+        self.assertFalse(Path(f"/proc/{pid}/exe").exists())
+
+    def test_a_lab_that_does_not_start_says_why(self):
+        counts, text = self.shared(FINE, FINE, script="print('lab: why')\nraise SystemExit(125)")
+        self.assertEqual(counts, (0, 3, 0), text)
+        self.assertRegex(text, "a \\+ b: the lab ended with status 125, after no file\n# lab: why")
 
     def test_what_a_lab_says_at_its_end_fails_it(self):
         counts, text = self.shared(FINE, FINE, after="print('lab: the kernel complained: x')",
                                    status=123)
         self.assertEqual(counts, (2, 1, 0), text)
-        self.assertRegex(text, "not ok 3 - a \\+ b: the lab ended with status 123\n# lab: the kernel")
+        self.assertRegex(text, "not ok 3 - a \\+ b: the lab ended with status 123, after a, b\n# lab: the ")
 
     def builds(self, status):
         """What the variable of a builder with that exit status is then set to."""

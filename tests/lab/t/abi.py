@@ -1,6 +1,6 @@
 #!/usr/bin/env python3
 # SPDX-License-Identifier: GPL-2.0-or-later
-# lab: in-place=on soak=both timeout=900
+# lab: in-place=both timeout=900
 # lab: append="null_blk.irqmode=2 null_blk.completion_nsec=2000000000"
 """The kernel's guest_memfd answers every call as documented, and holds its promises when many call.
 

@@ -1,6 +1,6 @@
 #!/usr/bin/env python3
 # SPDX-License-Identifier: GPL-2.0-or-later
-# lab: shared in-place=on soak=both mem=3G timeout=900
+# lab: shared in-place=both mem=3G timeout=900
 """QEMU and its devices do not touch private memory, and say so.
 
 1. pmemsave, memsave, xp and x of a private page name it and leave no file; beside it they work;

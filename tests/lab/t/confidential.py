@@ -1,7 +1,7 @@
 #!/usr/bin/env python3
 # SPDX-License-Identifier: GPL-2.0-or-later
 # lab: outside
-"""What kernel/ has for SEV-SNP and TDX hosts compiles, without a warning.
+"""What kernel/ has for SEV-SNP and TDX hosts compiles, without a warning; once per compiler.
 
 Nothing more can be said here: no machine that runs the lab has such a CPU. A soak compiles all of
 KVM, otherwise it is the files that have our hooks or include our code.

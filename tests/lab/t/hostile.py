@@ -1,6 +1,6 @@
 #!/usr/bin/env python3
 # SPDX-License-Identifier: GPL-2.0-or-later
-# lab: shared in-place=on soak=both mem=3G timeout=1200
+# lab: in-place=on soak=both mem=3G timeout=1200
 """A guest converts just those pages that its devices are using.
 
 It drives two disks, one of them slow and the other one in an IOThread, and two network cards, one of

@@ -102,6 +102,7 @@ def main():
     tap.ok(closed < BITS // 2, 'a closed file gives it back', f'{closed} bytes')
     run.process.stdin.close()
     run.process.wait()
+    group.remove()
     tap.done()
 
 

@@ -1,6 +1,6 @@
 #!/usr/bin/env python3
 # SPDX-License-Identifier: GPL-2.0-or-later
-# lab: in-place=on soak=both mem=3G timeout=900 hugepages=80
+# lab: soak=both mem=3G timeout=900 hugepages=80
 """Nothing stays behind: after kill -9, after many starts, after many backends and DIMMs.
 
 1. kill -9 while the guest converts, and while the monitor does: no process is left, no VM in the

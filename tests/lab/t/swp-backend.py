@@ -1,6 +1,6 @@
 #!/usr/bin/env python3
 # SPDX-License-Identifier: GPL-2.0-or-later
-# lab: shared soak=both mem=5G timeout=900 hugepages=300
+# lab: shared in-place=both mem=5G timeout=900 hugepages=300
 """memory-backend-gmem on a machine with private memory: every property does what it says.
 
 1. initial: the state that memory starts in, and goes back to

@@ -1,6 +1,6 @@
 #!/usr/bin/env python3
 # SPDX-License-Identifier: GPL-2.0-or-later
-# lab: shared in-place=on soak=both mem=4G timeout=900
+# lab: shared in-place=both mem=4G timeout=900
 """pc-q35-swp and sw-protected-guest: what the machine is, and what it refuses.
 
 1. -machine q35-swp -m 512M is complete: RAM is gmem, SMM is off, SeaBIOS runs

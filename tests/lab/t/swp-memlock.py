@@ -1,6 +1,6 @@
 #!/usr/bin/env python3
 # SPDX-License-Identifier: GPL-2.0-or-later
-# lab: shared in-place=on soak=both mem=4G timeout=900
+# lab: shared in-place=both mem=4G timeout=900
 """-overcommit mem-lock: memory that is locked is still held once.
 
 Split mode, on-fault: each kind of shared side is allocated, locked by that, and made private, which
