@@ -66,12 +66,12 @@ def check_streams(tap, folder):
     os.mkdir(out)
     data = bytes(range(256)) * 4096
     run = lab('python3', '-c', f"""if True:
-        import sys
+        import os, sys
         sys.stdout.buffer.write(bytes(range(256)) * 4096)
         sys.stderr.write('err\\n')
         open('{mark}', 'w').write('x')
         sys.stdout.write(open('{mark}').read())
-        open('{out}/kept', 'w').write('y')
+        open(os.environ['LAB_OUT'] + '/kept', 'w').write('y')
         open('/dev/kmsg', 'w').write('<4>WARNING: x.c:1 at y')
         sys.exit(42)""", options=['--out', out, '--allow', r'x\.c:\d at y'])
     tap.equal((run.returncode, run.stderr), (42, b'err\n'),
