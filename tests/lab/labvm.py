@@ -70,6 +70,13 @@ def build_kernel(given=None):
     return made.stdout.strip()
 
 
+def is_built(variants):
+    """Whether that kernel is there already, and need not be waited for."""
+    found = subprocess.run([os.path.join(HERE, 'kernel-build'), *fragments(variants), '--if-built'],
+                           stdout=subprocess.PIPE, text=True)
+    return found.returncode == 0 and bool(found.stdout)
+
+
 def has_checkers(kernel):
     """Whether that kernel is one that looks at every access to memory."""
     try:

@@ -134,15 +134,18 @@ class LabRunner(LayerCase):
             run.run_lab([run.Job("t", "/nowhere", None, "no-such-variant", False)], run.Report())
         self.assertIn("not ok 1 - t: LAB_KERNEL=no-such-variant", out.getvalue())
 
-    def test_own_kernels_come_last(self):
+    def test_own_kernels_come_last_while_they_are_built(self):
         paths = {}
         for name, line in (("a", "kernel=debug+small"), ("b", "mem=1G")):
             path = self.top / name
             write(path, f"#!/bin/sh\n# lab: {line}\n")
             paths[name] = str(path)
+        paths["0"] = paths["b"]
         run = load()
-        self.assertEqual([job.name for job in run.jobs(paths, None)], ["b", "a"])
-        self.assertEqual([job.name for job in run.jobs(paths, "given")], ["a", "b"])
+        for built, wanted in (False, ["0", "b", "a"]), (True, ["a", "0", "b"]):
+            with mock.patch.object(run.labvm, "is_built", lambda kernel, built=built: built):
+                self.assertEqual([job.name for job in run.jobs(paths, None)], wanted)
+        self.assertEqual([job.name for job in run.jobs(paths, "given")], ["0", "a", "b"])
 
     def test_files_do_not_mix(self):
         """Two that run side by side and take turns in speaking come out one after the other."""
@@ -199,7 +202,8 @@ class LabRunner(LayerCase):
 
     def test_own_kernels_are_not_shared(self):
         line = "shared kernel=debug+small"
-        self.assertEqual(self.labs(line, line)[0], ["a", "b"])
+        with mock.patch.object(load().labvm, "is_built", lambda kernel: True):
+            self.assertEqual(self.labs(line, line)[0], ["a", "b"])
 
     def script(self, paths, after, status):
         """labfiles.py as a program, without what it loads for its files; its end is given."""

@@ -3,8 +3,11 @@
 
 import os
 import shutil
+import signal
 import subprocess
+import time
 import unittest
+from pathlib import Path
 
 from common import LayerCase, TOP, write
 
@@ -89,6 +92,37 @@ class Runner(RigCase):
         self.rig("lab", "echo '1..0 # SKIP no kernel'")
         self.assertIn("no kernel", self.totals(
             1, "2 passed, 1 failed, 1 skipped", CI="true"))
+
+    def test_lanes_run_side_by_side_and_do_not_mix(self):
+        """Each waits for the other to have begun."""
+        for name, other in (("unit", "guest"), ("guest", "unit")):
+            self.rig(name, f"touch begun-{name}; echo 1..2; echo 'not ok 1 - {name}'; "
+                           f"while [ ! -e begun-{other} ]; do sleep 0.1; done; "
+                           f"echo 'not ok 2 - {name}'")
+        out = self.totals(1, "0 passed, 4 failed, 0 skipped", GMEM_RIG_TIMEOUT="60")
+        said = [line.split()[-1] for line in out.splitlines() if "FAIL" in line]
+        self.assertIn(said, (["unit"] * 2 + ["guest"] * 2, ["guest"] * 2 + ["unit"] * 2))
+
+    def test_the_lab_runs_alone(self):
+        self.rig("unit", "sleep 1; touch over; " + FINE)
+        self.rig("lab", "[ -e over ] && " + FINE)
+        self.totals(0, "4 passed, 0 failed, 0 skipped")
+
+    def test_an_interrupt_ends_what_runs(self):
+        for name in "unit", "guest":
+            self.rig(name, f"echo $$ >pid-{name}; echo 1..1; sleep 1000")
+        with subprocess.Popen([self.top / "scripts/run-tests"], stdout=subprocess.DEVNULL,
+                              stderr=subprocess.DEVNULL) as child:
+            pids = [self.pid(name) for name in ("unit", "guest")]
+            child.send_signal(signal.SIGINT)
+        self.assertEqual(child.returncode, 130)
+        self.assertFalse([pid for pid in pids if Path(f"/proc/{pid}/exe").exists()])
+
+    def pid(self, name):
+        path = self.top / f"pid-{name}"
+        while not path.exists() or not path.read_text():
+            time.sleep(0.05)
+        return int(path.read_text())
 
     def test_nothing_run_is_no_success(self):
         self.totals(1, "0 passed, 0 failed, 0 skipped")
