@@ -29,7 +29,7 @@ class RigCase(LayerCase):
         path.chmod(0o755)
 
     def totals(self, status, line, *names, **more):
-        env = {k: v for k, v in os.environ.items() if k != "CI"}
+        env = {k: v for k, v in os.environ.items() if k not in ("CI", "GMEM_BUILD")}
         run = subprocess.run([self.top / "scripts/run-tests", *names],
                              env=dict(env, **more), capture_output=True,
                              text=True)
@@ -56,6 +56,13 @@ class Runner(RigCase):
         out = self.totals(1, "0 passed, 1 failed, 0 skipped")
         self.assertIn("FAIL unit: bad thing", out)
         self.assertIn("# because", out)
+
+    def test_all_that_a_rig_says_is_kept(self):
+        self.rig("unit", FINE + "; echo '# 3 s'")
+        out = self.totals(0, "2 passed, 0 failed, 0 skipped")
+        self.assertNotIn("# 3 s", out)
+        self.assertEqual((self.top / "build/unit.tap").read_text(),
+                         "1..2\nok 1 - a\nok 2 - b\n# 3 s\n")
 
     def test_rig_that_dies_after_its_tests(self):
         self.rig("unit", FINE + "; exit 3")
