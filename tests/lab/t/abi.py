@@ -1,11 +1,11 @@
 #!/usr/bin/env python3
 # SPDX-License-Identifier: GPL-2.0-or-later
-# lab: in-place=both timeout=900
-# lab: append="null_blk.irqmode=2 null_blk.completion_nsec=2000000000"
+# lab: shared in-place=both timeout=900
+# lab: append="null_blk.irqmode=2 null_blk.completion_nsec=3000000000"
 """The kernel's guest_memfd answers every call as documented, and holds its promises when many call.
 
 The program is tests/lab/abi: its tables say what each call must answer, its scenes what must stay
-true meanwhile. Direct I/O that takes two seconds keeps pages busy.
+true meanwhile. Direct I/O that takes three seconds keeps pages busy.
 """
 import os
 

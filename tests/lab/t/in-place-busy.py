@@ -1,6 +1,6 @@
 #!/usr/bin/env python3
 # SPDX-License-Identifier: GPL-2.0-or-later
-# lab: mem=3G timeout=900 in-place=on
+# lab: shared mem=3G timeout=900 in-place=on
 # lab: append="null_blk.irqmode=2 null_blk.completion_nsec=3000000000"
 """A guest asks for pages that the host is doing direct I/O on.
 

@@ -319,7 +319,7 @@ def check_looks(m):
 def check_storm(m):
     """Pages come and go under a screen that is looked at, and a device that is reset."""
     wrong, stops, before = 0, 0, m.denied()
-    for number in range(500 if SOAK else 30):
+    for number in range(500 if SOAK else 12):
         pattern = bytes([number % 255 + 1]) * 64
         m.ports.write(SCREEN, pattern)
         m.convert(SCREEN, 2 * PAGE, 'private')

@@ -1,6 +1,6 @@
 #!/usr/bin/env python3
 # SPDX-License-Identifier: GPL-2.0-or-later
-# lab: timeout=300
+# lab: shared timeout=300
 """The lab is what it claims to be: a Linux 7.3 with real guest_memfd and private memory.
 
 1. the kernel's version and the file systems that tests rely on

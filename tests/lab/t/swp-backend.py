@@ -19,17 +19,19 @@ import os
 import re
 from pathlib import Path
 
+from gmemlab import SOAK
 from lablib import Cgroup, QmpError, Tap, Vm, hugepages_free, in_place
 
 MIB = 1 << 20
-SIZE = 512 * MIB
+SIZE = (512 if SOAK else 128) * MIB
 # QEMU's own heap and the kernel's view of it vary by a few MiB between starts
 NOISE = 16 * MIB
 
 
 def machine(options='', kind='memory-backend-gmem', **more):
     return Vm(['-accel', 'kvm', '-S', '-machine', 'q35-swp,memory-backend=m', '-m',
-               '512M,slots=2,maxmem=2G', '-object', f'{kind},id=m,size=512M{options}'], **more)
+               f'{SIZE // MIB}M,slots=2,maxmem=2G', '-object', f'{kind},id=m,size={SIZE}{options}'],
+              **more)
 
 
 def get(vm, name, path='/objects/m'):

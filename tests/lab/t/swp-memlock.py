@@ -8,17 +8,18 @@ frees it: memfd, anonymous memory, and private mappings of a memfd.
 In place, on-fault and on: all memory is there from the start with on, and no conversion adds to it
 or frees any, whatever the backend; what is shared again is locked again.
 """
+from gmemlab import SOAK
 from lablib import MIB, Cgroup, Tap, Vm, in_place
 
-SIZE = 256 * MIB
+SIZE = (256 if SOAK else 64) * MIB
 NOISE = 16 * MIB
 KINDS = ('memory-backend-gmem', 'memory-backend-memfd', 'memory-backend-memfd,share=off',
          'memory-backend-ram', 'memory-backend-ram,share=on')
 
 
 def check(tap, kind, group):
-    options = ['-accel', 'kvm', '-S', '-machine', 'q35-swp,memory-backend=m', '-m', '256M',
-               '-overcommit', 'mem-lock=on-fault', '-object', f'{kind},id=m,size=256M,prealloc=on']
+    options = ['-accel', 'kvm', '-S', '-machine', 'q35-swp,memory-backend=m', '-m', f'{SIZE // MIB}M',
+               '-overcommit', 'mem-lock=on-fault', '-object', f'{kind},id=m,size={SIZE},prealloc=on']
     with Vm(options, cgroup=group) as vm:
         before = group.guest_bytes()
         tap.ok(group.stat()['unevictable'] >= SIZE, f'{kind}: the shared side is locked',
@@ -40,9 +41,9 @@ def locked(vm):
 def check_in_place(tap, kind, mode, group):
     what = f'{kind}, {mode}'
     empty = group.guest_bytes()
-    options = ['-accel', 'kvm', '-S', '-machine', 'q35-swp,memory-backend=m', '-m', '256M',
+    options = ['-accel', 'kvm', '-S', '-machine', 'q35-swp,memory-backend=m', '-m', f'{SIZE // MIB}M',
                '-overcommit', f'mem-lock={mode}', '-object',
-               f'{kind},id=m,size=256M,prealloc={"off" if mode == "on" else "on"}']
+               f'{kind},id=m,size={SIZE},prealloc={"off" if mode == "on" else "on"}']
     with Vm(options, cgroup=group) as vm:
         first = group.guest_bytes() - empty
         tap.ok(first >= SIZE and locked(vm) >= SIZE, f'{what}: all of it is there, and locked',
