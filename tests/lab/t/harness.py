@@ -1,6 +1,6 @@
 #!/usr/bin/env python3
 # SPDX-License-Identifier: GPL-2.0-or-later
-# lab: shared mem=2G hugepages=32 timeout=300
+# lab: mem=2G hugepages=32 timeout=300
 """What lablib counts and waits for is what is there.
 
 1. a QEMU's memory is seen in its cgroup, to the megabyte, and is gone when QEMU is
