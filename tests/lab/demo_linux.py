@@ -10,7 +10,7 @@ import subprocess
 import sys
 import tempfile
 
-from lablib import Vm
+from lablib import PATIENT, Vm
 
 INIT = '''#!/bin/busybox sh
 /bin/busybox mount -t proc proc /proc
