@@ -27,7 +27,7 @@ DEFAULTS = ("--python=/usr/bin/python3", "--disable-download",
             "--enable-vhost-crypto", "--enable-virtfs", "--enable-attr",
             "--enable-cap-ng", "--enable-slirp", "--enable-pixman",
             "--enable-fdt=system", "--enable-numa", "--enable-tools",
-            # Enough for backtraces; all of it takes a fifth more of the build
+            # Enough for backtraces; all of it takes longer to build
             "--extra-cflags=-g1")
 USAGE = """\
 Usage: ./configure [options] [options of the base's configure]

@@ -113,7 +113,8 @@ class Shared:
     """
 
     def __init__(self, names, report):
-        self.report, self.lab, self.current = report, Run(' + '.join(names)), None
+        self.report, self.lab = report, Run(' + '.join(names))
+        self.current = self.number = None
         self.waiting, self.ended = {str(n): Run(name) for n, name in enumerate(names)}, []
 
     def take(self, text):
@@ -123,10 +124,10 @@ class Shared:
                 (self.current or self.lab).take(text)
         elif mark[1] == BEGIN:
             self.leave('its end was not seen')
-            self.current = self.waiting.pop(mark[2], None)
+            self.number, self.current = mark[2], self.waiting.pop(mark[2], None)
             if self.current:
                 self.current.started = time.monotonic()
-        elif self.current:
+        elif self.current and mark[2] == self.number and mark[3]:
             self.current.end(int(mark[3]))
             self.leave(self.current.wrong)
 

@@ -252,6 +252,11 @@ class LabRunner(LayerCase):
             self.assertIn("# half\n", text)
             self.assertIn("ok 2 - b: a", text)
 
+    def test_another_end_is_not_a_files_end(self):
+        for line in "#file-ends 0", "#file-ends 1 0":
+            counts, text = self.shared(f"print('{line}', flush=True)\n" + BAD + "sys.exit(1)", FINE)
+            self.assertEqual(counts, (1, 1, 0), text)
+
     def test_what_is_left_behind_is_ended(self):
         body = "import subprocess\nprint('#', subprocess.Popen(['sleep', '1000'], " \
                "process_group=0).pid, flush=True)\n" + FINE

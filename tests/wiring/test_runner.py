@@ -129,9 +129,11 @@ class Runner(RigCase):
 
     def pid(self, name):
         path = self.top / f"pid-{name}"
-        while not path.exists() or not path.read_text():
+        for _ in range(600):
+            if path.exists() and path.read_text():
+                return int(path.read_text())
             time.sleep(0.05)
-        return int(path.read_text())
+        return self.fail(f"{name} did not begin")
 
     def test_nothing_run_is_no_success(self):
         self.totals(1, "0 passed, 0 failed, 0 skipped")

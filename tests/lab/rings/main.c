@@ -87,6 +87,12 @@ int main(int argc, char **argv)
             listing = true;
         } else if (letter == 'u') {
             setups = strtoul(optarg, NULL, 0);
+            /* by uaccess it is a hundredth of them, and none would show nothing */
+            if (setups < 100) {
+                fprintf(stderr, "vhost-rings: --setups=%s: 100 at least\n",
+                        optarg);
+                return 2;
+            }
         } else if (letter == 's') {
             seconds = strtoul(optarg, NULL, 0);
         } else if (letter == 'r') {
