@@ -11,7 +11,8 @@
 #define SWITCH "/sys/module/vhost/parameters/map_rings"
 #define COUNTS "/sys/kernel/debug/vhost_rings"
 /* A page that was taken often is left alone for up to 255 accesses to it, and a
- * round may make only one (to an event index, say): this is three times that */
+ * round, which is one packet, may make only one (to an event index, say): this is
+ * three times that */
 #define ROUNDS 800
 
 bool switch_there(void)
@@ -77,7 +78,7 @@ void exchange_until_borrowed(struct device *d)
 
     for (i = 0; i < ROUNDS; i++) {
         counts_read(&before);
-        exchange_surely(d, 1);
+        must(exchange(d, 1));
         counts_read(&after);
         if (on ? after.mapped > before.mapped && after.plain == before.plain
                : after.mapped == before.mapped) {

@@ -26,8 +26,8 @@ bool switch_is_on(void);
 void counts_read(struct counts *c);
 
 /*
- * Exchange packets until no access goes by uaccess any more; with the switch
- * off, until none but those do. Fails if that does not come about.
+ * Exchange packets, one by one, until no access goes by uaccess any more; with
+ * the switch off, until none but those do. Fails if that does not come about.
  */
 void exchange_until_borrowed(struct device *d);
 
