@@ -393,6 +393,25 @@ static void fill(struct packet *p, unsigned protocol, u32 number)
     memset(p->filling, number * 7 + 1, sizeof(p->filling));
 }
 
+/* Say what came instead of a packet, and where that packet is, before the end */
+static void fail_packet(struct device *d, unsigned slot)
+{
+    const struct packet *p = buffer(d, slot);
+    unsigned i;
+
+    for (i = 0; i < BATCH + POSTED; i++) {
+        if (buffer(d, i)->number == d->received) {
+            printf("# its number is in slot %u\n", i);
+        }
+    }
+    fail("device %u: packet %u came back in slot %u as number %u, protocol %#x, "
+         "filled with %#x and %#x; %u sent, %u seen, used index %u",
+         d->protocol - PROTOCOL, d->received, slot, p->number,
+         ntohs(p->ethernet.h_proto), p->filling[0],
+         p->filling[sizeof(p->filling) - 1], d->sent, d->ring[RX].seen,
+         d->ring[RX].used->idx);
+}
+
 /* What has come back must be the next packet that was sent */
 static void take(struct device *d, struct ring *r)
 {
@@ -408,8 +427,7 @@ static void take(struct device *d, struct ring *r)
     fill(&wanted, d->protocol, d->received);
     if (memcmp(&buffer(d, slot)->ethernet, &wanted.ethernet,
                sizeof(wanted) - HEADER)) {
-        fail("packet %u came back as number %u, or altered", d->received,
-             buffer(d, slot)->number);
+        fail_packet(d, slot);
     }
     memset(buffer(d, slot), 0, sizeof(wanted));
     d->received++;
