@@ -39,7 +39,9 @@ compare: $(COMPARE)/layer.json
 ## make check        set up, build, run a bounded slice of every rig
 check: setup
 # Downloads first: two package clients at once would get into each other's way
-	@$(MAKE) --no-print-directory $(BUILD)/layer.json
+	@test -e $(BUILD)/layer.json || \
+		./configure --build-dir=$(BUILD) --fetch-only $(CONFIGURE_ARGS)
+# Weaving and configuring leave a processor idle
 	@tests/lab/run --ahead
 	@$(MAKE) --no-print-directory build compare
 	@scripts/run-tests

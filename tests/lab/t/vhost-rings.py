@@ -22,7 +22,7 @@ def main():
     labdisk.swap_on()
     folder = tempfile.mkdtemp()
     labdisk.mount_ext2(folder)
-    os.execv(program, [program, f'--disk={folder}', f'--setups={10000 if SOAK else 2000}'])
+    os.execv(program, [program, f'--disk={folder}', f'--setups={10000 if SOAK else 1000}'])
 
 
 if __name__ == '__main__':
