@@ -29,8 +29,8 @@ APPEND = ('lab.host=1 console=ttyS0 earlyprintk=serial,ttyS0 panic=-1 oops=panic
 # Emulated, a string instruction moves one unit at a time: a kernel that is told that they are fast clears
 # and copies byte by byte, at half the speed. What only makes contexts larger is left out too
 CPU = 'max,la57=off,erms=off,fsrm=off,fsrs=off,fsrc=off,fzrm=off,mpx=off,pku=off,pks=off'
-# Tables that describe less are read sooner: with KASAN that is a third of the kernel's start
-MACHINE = ('-machine', 'q35,smbus=off,sata=off,usb=off',
+# Tables that describe less are read sooner
+MACHINE = ('-machine', 'q35,smbus=off,sata=off',
            '-global', 'ICH9-LPC.acpi-pci-hotplug-with-bridge-support=off')
 IN_PLACE = 'kvm.gmem_in_place_conversion=1'
 # How much longer than usual everything may take on a kernel with KASAN and lockdep

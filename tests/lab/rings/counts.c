@@ -10,9 +10,9 @@
 
 #define SWITCH "/sys/module/vhost/parameters/map_rings"
 #define COUNTS "/sys/kernel/debug/vhost_rings"
-/* A page that was taken often is left alone for up to 255 accesses to it, and a
- * round, which is one packet, may make only one (to an event index, say): this is
- * three times that */
+/* A page that was taken often is left alone for up to 255 accesses to it, all in
+ * all for some 500, and a round, which is one packet, may make only one (to an
+ * event index, say) */
 #define ROUNDS 800
 
 bool switch_there(void)

@@ -400,8 +400,9 @@ static void fail_packet(struct device *d, unsigned slot)
     unsigned i;
 
     for (i = 0; i < BATCH + POSTED; i++) {
-        if (buffer(d, i)->number == d->received) {
-            printf("# its number is in slot %u\n", i);
+        if (buffer(d, i)->number == d->received &&
+            buffer(d, i)->ethernet.h_proto == htons(d->protocol)) {
+            say("its number is in slot %u", i);
         }
     }
     fail("device %u: packet %u came back in slot %u as number %u, protocol %#x, "

@@ -11,6 +11,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/mman.h>
+#include <sys/wait.h>
 #include <unistd.h>
 
 #define ENTRIES 256u
@@ -238,6 +239,33 @@ static enum verdict set_up(const void *argument)
     return PASSED;
 }
 
+/* A process that ends gives back what another one's device has borrowed */
+static enum verdict closed_elsewhere(const void *argument)
+{
+    struct counts c;
+    int until[2], status;
+    pid_t child;
+    char none;
+
+    (void)argument;
+    make(ANON, ENTRIES, 0);
+    must(!pipe2(until, O_CLOEXEC));
+    child = fork();
+    must(child >= 0);
+    if (!child) {
+        close(until[1]);
+        _exit(read(until[0], &none, 1));
+    }
+    exchange_until_borrowed(&device);
+    device_close(&device);
+    counts_read(&c);
+    must(!switch_is_on() || c.attached > c.detached);
+    close(until[1]);
+    must(waitpid(child, &status, 0) == child && !status);
+    counts_wait_for_none();
+    return PASSED;
+}
+
 /* Let the nth allocation of this thread fail; 0 for none */
 static void fail_nth(unsigned n)
 {
@@ -351,6 +379,7 @@ const struct test ring_tests[] = {
     { "the switch is turned while the device runs", switched },
     { "addresses that no ring may have", validated },
     { "thousands of set-ups leave nothing behind", set_up },
+    { "another process closes the device at last", closed_elsewhere },
     { "no memory for borrowing", no_memory },
     { "rings behind an IOMMU", translated },
     { "nothing is left behind", nothing_left },

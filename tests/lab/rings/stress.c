@@ -10,10 +10,13 @@
 #include "world.h"
 #include <fcntl.h>
 #include <pthread.h>
+#include <sched.h>
+#include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/mman.h>
+#include <sys/syscall.h>
 #include <sys/wait.h>
 #include <time.h>
 #include <unistd.h>
@@ -104,37 +107,20 @@ static void act_compact(struct actor *a)
 }
 
 /*
- * A child has its parent's files. A device that it keeps open goes on after its
- * end here, and would do the next one's work, whose rings lie at the same place.
+ * Shares our files. A device that it had for itself would outlive its end here,
+ * and do the work of the next one, whose rings lie at the same place.
  */
-static pthread_mutex_t closing = PTHREAD_MUTEX_INITIALIZER;
-
-static pid_t fork_without_files(unsigned lifetime)
+static void act_fork(struct actor *a)
 {
-    int files[2];
-    pid_t child;
-    char none;
+    unsigned lifetime = chance(a, 20000);
+    pid_t child = syscall(SYS_clone, CLONE_FILES | SIGCHLD, NULL, NULL, NULL,
+                          NULL);
 
-    must(!pthread_mutex_lock(&closing));
-    must(!pipe2(files, O_CLOEXEC));
-    child = fork();
     must(child >= 0);
     if (!child) {
-        close_range(STDERR_FILENO + 1, ~0u, 0);
         usleep(lifetime);
         _exit(0);
     }
-    close(files[1]);
-    must(read(files[0], &none, 1) == 0);
-    close(files[0]);
-    must(!pthread_mutex_unlock(&closing));
-    return child;
-}
-
-static void act_fork(struct actor *a)
-{
-    pid_t child = fork_without_files(chance(a, 20000));
-
     must(waitpid(child, NULL, 0) == child);
     usleep(chance(a, 50000));
 }
@@ -179,9 +165,7 @@ static void act_life(struct actor *a)
     if (early) {
         must(!munmap(p.base, p.size));
     }
-    must(!pthread_mutex_lock(&closing));
     device_close(&d);
-    must(!pthread_mutex_unlock(&closing));
     if (!early) {
         must(!munmap(p.base, p.size));
     }

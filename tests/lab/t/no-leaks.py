@@ -22,7 +22,7 @@ from gmemlab import (MIB, SOAK, Cgroup, GuestVm, Layout, Tap, block, hugepages_f
 # In place there are no huge pages to leak
 LAYOUT = Layout([('ram0', 64 * MIB)], options='' if in_place() else ',shared-hugetlb=on')
 STARTS = 100 if SOAK else 8
-BACKENDS = 400 if SOAK else 60
+BACKENDS = 400 if SOAK else 100
 DIMMS = 30 if SOAK else 4
 WARM_UP = 20
 # Of a leaked backend of 1 GiB the state map alone would be 64 KiB

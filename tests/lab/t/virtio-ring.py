@@ -27,7 +27,7 @@ SIZE = 64 * MIB
 PARTS = {'descriptors': 16 * MIB, 'available ring': 16 * MIB + 2 * PAGE,
          'used ring': 16 * MIB + 4 * PAGE}
 HEAD, DATA, ELSEWHERE = 17 * MIB, 18 * MIB, 20 * MIB
-SLOW_NS = 3_000_000_000
+SLOW_NS = 5_000_000_000
 VIRTIO = '/machine/peripheral/disk0/virtio-backend'
 ARGS = ['-accel', 'kvm', '-machine', 'pc-q35-swp,memory-backend=ram0', '-m', '64M',
         *PORT_ARGS,
