@@ -27,7 +27,7 @@ MASKED = ('/dev', '/proc', '/run', '/sys')
 APPEND = ('lab.host=1 console=ttyS0 earlyprintk=serial,ttyS0 panic=-1 oops=panic nokaslr tsc=reliable '
           'no_timer_check random.trust_cpu=on')
 # Emulated, a string instruction moves one unit at a time: a kernel that is told that they are fast clears
-# and copies byte by byte, at half the speed. What only makes contexts larger is left out too
+# and copies byte by byte. What only makes contexts larger is left out too
 CPU = 'max,la57=off,erms=off,fsrm=off,fsrs=off,fsrc=off,fzrm=off,mpx=off,pku=off,pks=off'
 # Tables that describe less are read sooner
 MACHINE = ('-machine', 'q35,smbus=off,sata=off',

@@ -38,6 +38,14 @@ def makefile(version: str) -> str:
         zip(("VERSION", "PATCHLEVEL", "SUBLEVEL"), numbers))
 
 
+def kernel_build():
+    """The program that builds the lab's kernels, as a module."""
+    loader = machinery.SourceFileLoader("kernel_build", str(TOP / "tests/lab/kernel-build"))
+    build = util.module_from_spec(util.spec_from_loader("kernel_build", loader))
+    loader.exec_module(build)
+    return build
+
+
 class Kernel(LayerCase):
     """self.tree is a Linux, self.layer our kernel/ over it."""
 
@@ -84,16 +92,46 @@ class Laying(Kernel):
         before = (self.tree / "virt/a.c").read_text()
         link, out = self.tmp / "linux", self.tmp / "overlay"
         link.symlink_to(self.tree)
-        loader = machinery.SourceFileLoader("kernel_build",
-                                            str(TOP / "tests/lab/kernel-build"))
-        build = util.module_from_spec(util.spec_from_loader("kernel_build", loader))
-        loader.exec_module(build)
+        build = kernel_build()
         with mock.patch.object(kernel, "default_top", return_value=self.layer), \
                 contextlib.redirect_stderr(io.StringIO()):
             build.lay_over(str(link), str(out))
         self.assertEqual((self.tree / "virt/a.c").read_text(), before)
         self.assertFalse((self.tree / "virt/ours.c").exists())
         self.assertTrue((out / "virt/ours.c").exists())
+
+
+class Sanitized(LayerCase):
+    """A kernel with KASAN is one in which KASAN looks where it is meant to."""
+
+    def setUp(self):
+        super().setUp()
+        self.build = kernel_build()
+        for folder in self.build.CHECKED:
+            write(self.tmp / "src" / folder / "Makefile", "")
+            write(self.tmp / "obj" / folder / ".a.o.cmd", "gcc -c a.c\n")
+            write(self.tmp / "obj" / folder / ".b.o.cmd", "gcc -fsanitize=kernel-address -c b.c\n")
+
+    def check(self):
+        self.build.check_sanitized(str(self.tmp / "src"), str(self.tmp / "obj"))
+
+    def test_everywhere(self):
+        self.check()
+
+    def test_folder_of_which_nothing_is_built(self):
+        os.remove(self.tmp / "obj/drivers/vfio/.a.o.cmd")
+        os.remove(self.tmp / "obj/drivers/vfio/.b.o.cmd")
+        self.check()
+
+    def test_not_in_one(self):
+        os.remove(self.tmp / "obj/drivers/vhost/.b.o.cmd")
+        with self.assertRaisesRegex(self.build.Stop, "does not look at drivers/vhost$"):
+            self.check()
+
+    def test_one_that_linux_does_not_have(self):
+        os.rename(self.tmp / "src/drivers/vhost", self.tmp / "src/drivers/moved")
+        with self.assertRaisesRegex(self.build.Stop, "drivers/vhost.* is not in this kernel"):
+            self.check()
 
 
 class Series(Kernel):

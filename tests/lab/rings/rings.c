@@ -378,7 +378,7 @@ const struct test ring_tests[] = {
     { "the rings are moved while the device runs", moved },
     { "the switch is turned while the device runs", switched },
     { "addresses that no ring may have", validated },
-    { "thousands of set-ups leave nothing behind", set_up },
+    { "set-ups, over and over, leave nothing behind", set_up },
     { "another process closes the device at last", closed_elsewhere },
     { "no memory for borrowing", no_memory },
     { "rings behind an IOMMU", translated },
