@@ -261,16 +261,21 @@ static bool vhost_ring_follow(struct vhost_virtqueue *vq, int type)
  * A file with write-back of its own is marked already.  Its pages are writable in
  * the page tables only after the file system was told, and stay dirty as long as
  * they are; to mark one without asking the file system would be wrong.
+ *
+ * Whoever has the folio locked may keep it for as long as its disk takes: not with our
+ * mutex held.  False: not now.
  */
-static void vhost_ring_mark_dirty(struct folio *folio)
+static bool vhost_ring_mark_dirty(struct folio *folio)
 {
 	struct address_space *mapping;
 
-	folio_lock(folio);
+	if (!folio_trylock(folio))
+		return false;
 	mapping = folio->mapping;
 	if (folio_test_anon(folio) || (mapping && !mapping_can_writeback(mapping)))
 		folio_mark_dirty(folio);
 	folio_unlock(folio);
+	return true;
 }
 
 static bool vhost_ring_borrow_page(struct vhost_ring_area *area,
@@ -284,11 +289,10 @@ static bool vhost_ring_borrow_page(struct vhost_ring_area *area,
 
 	if (get_user_pages_fast_only(at, 1, write ? FOLL_WRITE : 0, &page) != 1)
 		return false;
-	if (write)
-		vhost_ring_mark_dirty(page_folio(page));
+	valid = !write || vhost_ring_mark_dirty(page_folio(page));
 
 	spin_lock(&area->map->lock);
-	valid = !mmu_interval_read_retry(&area->notifier, sequence);
+	valid = valid && !mmu_interval_read_retry(&area->notifier, sequence);
 	if (valid)
 		area->pages[index] = page;
 	spin_unlock(&area->map->lock);
