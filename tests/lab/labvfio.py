@@ -22,6 +22,9 @@ BAR = 0xe0000000
 def assign(address):
     """Bind a device of the lab to vfio-pci."""
     device = f'/sys/bus/pci/devices/{address}'
+    if os.path.exists(device + '/driver'):
+        with open(device + '/driver/unbind', 'w', encoding='ascii') as f:
+            f.write(address)
     for path, value in ((device + '/driver_override', 'vfio-pci'),
                         ('/sys/bus/pci/drivers_probe', address)):
         with open(path, 'w', encoding='ascii') as f:
