@@ -23,9 +23,11 @@ HERE = os.path.dirname(os.path.abspath(__file__))
 TOP = os.path.dirname(os.path.dirname(HERE))
 STREAMS = ('ctl', 'out', 'err')
 MASKED = ('/dev', '/proc', '/run', '/sys')
-# panic=-1 with -no-reboot ends QEMU at once; clocks need no watchdog, nothing drifts apart here
+# panic=-1 with -no-reboot ends QEMU at once; clocks need no watchdog, nothing drifts apart here. The TSC does
+# not change its rate, though no emulated processor says so. KVM keeps the rate that was found at boot unless it
+# is told; when another one is found later, timers of its guests may be due a minute late
 APPEND = ('lab.host=1 console=ttyS0 earlyprintk=serial,ttyS0 panic=-1 oops=panic nokaslr tsc=reliable '
-          'no_timer_check random.trust_cpu=on')
+          'setcpuid=constant_tsc,tsc_known_freq no_timer_check random.trust_cpu=on')
 # Emulated, a string instruction moves one unit at a time: a kernel that is told that they are fast clears
 # and copies byte by byte. What only makes contexts larger is left out too
 CPU = 'max,la57=off,erms=off,fsrm=off,fsrs=off,fsrc=off,fzrm=off,mpx=off,pku=off,pks=off'
