@@ -120,7 +120,7 @@ class LabRunner(LayerCase):
         with contextlib.redirect_stdout(out):
             # What is no variant but a directory with a kernel is taken as it is
             write(self.top / "bzImage", "")
-            run.run_lab([run.Job("t", str(path), None, str(self.top), False)], run.Report())
+            run.run_lab([run.Job("t", str(path), None, str(self.top), False, False)], run.Report())
         self.assertIn(f"ok 1 - t: {self.top}", out.getvalue())
 
     def test_what_was_said_last_follows_the_failure(self):
@@ -131,7 +131,7 @@ class LabRunner(LayerCase):
     def test_a_kernel_that_cannot_be_built_fails_its_test(self):
         run, out = load(), io.StringIO()
         with contextlib.redirect_stdout(out):
-            run.run_lab([run.Job("t", "/nowhere", None, "no-such-variant", False)], run.Report())
+            run.run_lab([run.Job("t", "/nowhere", None, "no-such-variant", False, False)], run.Report())
         self.assertIn("not ok 1 - t: LAB_KERNEL=no-such-variant", out.getvalue())
 
     def test_own_kernels_come_last_while_they_are_built(self):
@@ -199,6 +199,31 @@ class LabRunner(LayerCase):
     def test_order_of_devices_makes_another_kind(self):
         self.assertEqual(self.labs("shared qemu-arg=a qemu-arg=b", "shared qemu-arg=b qemu-arg=a")[0],
                          ["a", "b"])
+
+    def test_timed_tests_give_way(self):
+        paths = self.top / "a.py", self.top / "b.py"
+        for path, word in zip(paths, ("timed", "")):
+            write(path, f"#!/usr/bin/python3\n# lab: {word} mem=1G\n")
+        run = load()
+        a, b = (run.command(lab) for lab in
+                run.labs(run.jobs({path.stem: str(path) for path in paths}, None)))
+        self.assertEqual(a[:3], ["nice", "-n", "5"])
+        self.assertEqual((a[4:6], b[1:3]), (["run", "--mem=1G"],) * 2)
+
+    def test_timed_tests_have_their_lab_for_themselves(self):
+        self.assertEqual(self.labs("timed shared", "shared", "shared")[0], ["a", "bc"])
+
+    def test_timed_is_refused_with_a_value(self):
+        with self.assertRaisesRegex(SystemExit, "has no value"):
+            self.labs("timed=1")
+
+    def test_one_lab_more_than_processors_where_there_is_memory(self):
+        run = load()
+        for gib, labs in ((6, 1), (15, 2), (22, 3), (100, 3)):
+            text = mock.mock_open(read_data=f"MemAvailable: {gib << 20} kB\n")
+            with mock.patch("builtins.open", text), \
+                    mock.patch.object(run.os, "sched_getaffinity", lambda _: {0, 1}):
+                self.assertEqual(run.room(), labs)
 
     def test_own_kernels_are_not_shared(self):
         line = "shared kernel=debug+small"

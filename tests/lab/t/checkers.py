@@ -4,7 +4,7 @@
 """The checkers of the debug kernel find what is wrong, and the lab does not let it pass.
 
 The kernel's own tool for that (lkdtm) does one wrong thing for each checker. What else the test of
-that kernel ("abi-stress") passes then means that there was nothing to report.
+that kernel ("kernel-stress") passes then means that there was nothing to report.
 """
 import os
 import re
