@@ -1,8 +1,8 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
-"""A Linux guest with a virtio disk and a virtio network card that pass checked traffic.
+"""A Linux guest with a virtio disk, a virtio network card and a card of the lab's that pass checked traffic.
 
     make_disk()
-    with TrafficVm(layout) as vm:
+    with TrafficVm(layout, assigned=True) as vm:
         vm.boot(tap)
         network_up(vm)
         vm.load()
@@ -12,20 +12,29 @@
 QEMU reads and writes the disk with O_DIRECT, so that the kernel pins the guest's pages for as
 long as a request takes: a millisecond, because the disk is a null_blk that takes its time (and
 keeps what is written). The kernel's vhost-net has the card. Both devices have ACCESS_PLATFORM, and
-the guest bounces all its DMA, as a confidential guest does. The program tests/guest-linux/traffic
-makes the traffic and checks it, in the guest and, of the network, here.
+the guest bounces all its DMA, as a confidential guest does. One of two cards of the lab, between which
+the emulator has a cable, is the guest's by VFIO; the lab has the other.
+The program tests/guest-linux/traffic makes the traffic and checks it, in the guest and, of the networks, here.
 """
+import collections
 import os
 import re
 import subprocess
 
+import labvfio
 from lablib import PATIENCE
 from lablinux import LinuxVm
 
 DISK, DISK_MIB = '/dev/labdisk', 16
 CONFIGFS = '/sys/kernel/config'
-HOST, GUEST, PORT = '10.77.0.1', '10.77.0.2', 7777
+PORT = 7777
 TAP = 'labtap'
+# The end here, the end in the guest, and the guest's driver
+Network = collections.namedtuple('Network', 'host guest driver')
+NETWORKS = {'net': Network('10.77.0.1', '10.77.0.2', 'virtio_net'),
+            'nic': Network('10.78.0.1', '10.78.0.2', 'igb')}
+# On the test's "# lab:" line: an intel-iommu, and as slots 8 and a cards of the emulator's that share a hub
+OTHER_END = '0000:00:0a.0'
 BOUNCE = '/sys/kernel/debug/swiotlb/io_tlb_used_hiwater'
 PLATFORM = 'iommu_platform=on,disable-legacy=on'
 DEVICES = ['-drive', f'if=none,id=disk,file={DISK},format=raw,cache=none,aio=threads',
@@ -55,17 +64,32 @@ def make_disk(path=DISK, nanoseconds=1000000):
 
 
 class TrafficVm(LinuxVm):
-    """The guest with both devices."""
+    """The guest with disk and card; and with a card of the lab's, if one is to be assigned."""
 
-    def __init__(self, layout, append='', **options):
-        super().__init__(layout, DEVICES, f'swiotlb=16384,force,track_hiwater {append}',
+    def __init__(self, layout, append='', assigned=False, **options):
+        self.networks = NETWORKS if assigned else {'net': NETWORKS['net']}
+        more = labvfio.arguments('iommufd', labvfio.IGB) if assigned else []
+        super().__init__(layout, DEVICES + more, f'swiotlb=16384,force,track_hiwater {append}',
                          files=[program()], **options)
 
 
+def interface(name):
+    """The interface of a network at this end."""
+    return TAP if name == 'net' else os.listdir(f'/sys/bus/pci/devices/{OTHER_END}/net')[0]
+
+
 def network_up(vm):
-    """Addresses for both ends of the network."""
-    subprocess.run(['busybox', 'ifconfig', TAP, HOST, 'netmask', '255.255.255.0', 'up'], check=True)
-    return vm.run(f'ip addr add {GUEST}/24 dev eth0 && ip link set eth0 up')
+    """Addresses for both ends of each network."""
+    for name, network in vm.networks.items():
+        subprocess.run(['busybox', 'ifconfig', interface(name), network.host, 'netmask',
+                        '255.255.255.0', 'up'], check=True)
+        status, text = vm.run(
+            'for i in /sys/class/net/*; do case $(readlink $i/device/driver) in '
+            f'*/{network.driver}) ip addr add {network.guest}/24 dev ${{i##*/}} && ip link set ${{i##*/}} up;; '
+            'esac; done')
+        if status or text:
+            break
+    return status, text
 
 
 def vhost_started(vm):
@@ -106,20 +130,42 @@ class Listener:
         return Counts(self.process.returncode, text)
 
 
+class Ends(collections.namedtuple('Ends', 'guest host')):
+    """Counts of both ends of a network."""
+
+    @property
+    def fine(self):
+        return (self.guest.fine and self.host.fine
+                and (self.guest.taken, self.host.taken) == (self.host.out, self.guest.out))
+
+    @property
+    def text(self):
+        return '\n'.join(f'{name}: {end.status}\n{end.text}' for name, end in self._asdict().items())
+
+
+def ended(text):
+    """The exit status that a program's words end with; None when it did not end."""
+    found = re.search(r'^ended (\d+)$', text, re.MULTILINE)
+    return int(found[1]) if found else None
+
+
 def pass_traffic(vm, seconds, seed):
-    """{'disk', 'guest', 'host': Counts}: disk and network at once, for so long."""
-    listener = Listener(HOST, seconds, seed)
+    """Disk and networks at once, for so long: {'disk': Counts, network: Ends, ...}"""
+    listeners = {name: Listener(network.host, seconds, seed) for name, network in vm.networks.items()}
+    jobs = {'disk': f'disk /dev/vda {DISK_MIB}'}
+    jobs.update({name: f'connect {network.host} {PORT}' for name, network in vm.networks.items()})
     status, text = vm.run(
-        f'/traffic disk /dev/vda {DISK_MIB} {seconds} {seed} >/disk 2>&1 & disk=$!; '
-        f'/traffic connect {HOST} {PORT} {seconds} {seed} >/net 2>&1 & net=$!; '
-        'wait $disk; echo "ended $?" >>/disk; wait $net; echo "ended $?" >>/net; '
-        'cat /disk; echo ---; cat /net', seconds + 2 * PATIENCE)
+        ''.join(f'/traffic {job} {seconds} {seed} >/{name} 2>&1 & {name}=$!; ' for name, job in jobs.items())
+        + ''.join(f'wait ${name}; echo "ended $?" >>/{name}; ' for name in jobs)
+        + ''.join(f'cat /{name}; echo ---; ' for name in jobs), seconds + 2 * PATIENCE)
     if status is None:
-        listener.process.kill()
-    parts = text.partition('---\n')[::2]
-    ended = [re.search(r'^ended (\d+)$', part, re.MULTILINE) for part in parts]
-    disk, guest = (Counts(int(e[1]) if e else None, part) for e, part in zip(ended, parts))
-    return {'disk': disk, 'guest': guest, 'host': listener.counts()}
+        for listener in listeners.values():
+            listener.process.kill()
+    parts = text.split('---\n')
+    counts = {name: Counts(ended(part), part) for name, part in zip(jobs, parts)}
+    counts.update({name: Ends(counts.get(name, Counts(None, text)), listener.counts())
+                   for name, listener in listeners.items()})
+    return counts
 
 
 # A second has so many of them in /proc, on every machine
