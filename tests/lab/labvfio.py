@@ -19,17 +19,28 @@ EDU, IGB = '0000:00:10.0', '0000:00:08.0'
 BAR = 0xe0000000
 
 
+def driver(address):
+    """The name of the driver that has a device of the lab; None if it has none."""
+    path = f'/sys/bus/pci/devices/{address}/driver'
+    return os.path.basename(os.path.realpath(path)) if os.path.exists(path) else None
+
+
+def unbind(address):
+    """Take a device of the lab from the driver that has it."""
+    if driver(address):
+        with open(f'/sys/bus/pci/devices/{address}/driver/unbind', 'w', encoding='ascii') as f:
+            f.write(address)
+
+
 def assign(address):
     """Bind a device of the lab to vfio-pci."""
-    device = f'/sys/bus/pci/devices/{address}'
-    if os.path.exists(device + '/driver'):
-        with open(device + '/driver/unbind', 'w', encoding='ascii') as f:
-            f.write(address)
-    for path, value in ((device + '/driver_override', 'vfio-pci'),
-                        ('/sys/bus/pci/drivers_probe', address)):
-        with open(path, 'w', encoding='ascii') as f:
-            f.write(value)
-    return os.path.basename(os.path.realpath(device + '/driver')) == 'vfio-pci'
+    if driver(address) != 'vfio-pci':
+        unbind(address)
+        for path, value in ((f'/sys/bus/pci/devices/{address}/driver_override', 'vfio-pci'),
+                            ('/sys/bus/pci/drivers_probe', address)):
+            with open(path, 'w', encoding='ascii') as f:
+                f.write(value)
+    return driver(address) == 'vfio-pci'
 
 
 def arguments(kind, address, more=''):

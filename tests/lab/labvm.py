@@ -23,9 +23,9 @@ HERE = os.path.dirname(os.path.abspath(__file__))
 TOP = os.path.dirname(os.path.dirname(HERE))
 STREAMS = ('ctl', 'out', 'err')
 MASKED = ('/dev', '/proc', '/run', '/sys')
-# panic=-1 with -no-reboot ends QEMU at once; clocks need no watchdog, nothing drifts apart here. The TSC does
-# not change its rate, though no emulated processor says so. KVM keeps the rate that was found at boot unless it
-# is told; when another one is found later, timers of its guests may be due a minute late
+# panic=-1 with -no-reboot ends QEMU at once; clocks need no watchdog, nothing drifts apart here. The
+# TSC does not change its rate, though no emulated processor says so. KVM keeps the rate that was found
+# first unless it is told so; and when another one is found later, timers of its guests are due late
 APPEND = ('lab.host=1 console=ttyS0 earlyprintk=serial,ttyS0 panic=-1 oops=panic nokaslr tsc=reliable '
           'setcpuid=constant_tsc,tsc_known_freq no_timer_check random.trust_cpu=on')
 # Emulated, a string instruction moves one unit at a time: a kernel that is told that they are fast clears

@@ -241,8 +241,8 @@ static void *runs(void *argument)
     struct cpu *c = argument;
     unsigned i = c - cpus;
 
-    /* this thread only: guests take what the others leave of the CPUs */
-    must(nice(19) != -1);
+    /* this thread only: guests take a small part of what the others leave of the CPUs */
+    must(nice(10) != -1);
     c->rounds = vcpu_count(c->vcpu, DATA_GPA + 4 * i +
                            (exact(i) ? 0 : EXACT * PAGE), EXACT);
     return NULL;

@@ -14,37 +14,45 @@ pages can be paged out.
 """
 import os
 import subprocess
+import threading
 
 from labdisk import swap_on
 from lablib import Tap
-from labtap import RESULT, SKIP
+from labtap import Run
 
 SECONDS = 1800 if os.environ.get('GMEM_SOAK') == '1' else 120
 LINES = {'conversions': [os.environ['GMEM_ABI'] + '/gmem-stress', f'--seconds={SECONDS}'],
          'rings': [os.environ['GMEM_RINGS'] + '/vhost-rings', f'--stress={SECONDS}']}
 
 
-def pass_on(tap, name, text):
-    """A program's own results and comments."""
-    for line in text.splitlines():
-        result, skip = RESULT.fullmatch(line), SKIP.search(line)
-        if not result:
-            tap.note(f'{name}: {line.removeprefix("# ")}')
-        elif skip:
-            tap.skip(f'{name}: {SKIP.sub("", result[2]).rstrip()}', skip[1])
-        else:
-            tap.ok(not result[1], f'{name}: {result[2]}')
+def start(line):
+    return subprocess.Popen(line, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE,
+                            stderr=subprocess.STDOUT, text=True)
+
+
+def gather(process, run):
+    """Take what a program says, as soon as it says it."""
+    for line in process.stdout:
+        print(f'# {run.name}: {line.rstrip()}', flush=True)
+        run.take(line.rstrip())
+    run.end(process.wait())
 
 
 def main():
     tap = Tap()
     swap_on('/dev/ram0')
-    running = {name: subprocess.Popen(line, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE,
-                                      stderr=subprocess.STDOUT, text=True)
-               for name, line in LINES.items()}
-    for name, process in running.items():
-        pass_on(tap, name, process.communicate()[0])
-        tap.equal(process.returncode, 0, f'{name}: the program ended well')
+    runs = [Run(name) for name in LINES]
+    threads = [threading.Thread(target=gather, args=(start(LINES[run.name]), run)) for run in runs]
+    for thread in threads:
+        thread.start()
+    for thread, run in zip(threads, runs):
+        thread.join()
+        for good, text, skip in (line for line in run.lines if line[0] is not None):
+            if skip is None:
+                tap.ok(good, text)
+            else:
+                tap.skip(text, skip)
+        tap.equal(run.wrong, None, f'{run.name}: the program came to its end')
     tap.done()
 
 

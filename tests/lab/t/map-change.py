@@ -12,7 +12,7 @@ import subprocess
 import tempfile
 
 from lablib import Tap
-from labvfio import EDU, IGB
+from labvfio import EDU, IGB, unbind
 
 TURNS = 20000 if os.environ.get('GMEM_SOAK') == '1' else 2000
 
@@ -22,6 +22,7 @@ def main():
     source = os.path.join(os.path.dirname(os.path.dirname(os.path.abspath(__file__))),
                           'map-change.c')
     for device in (EDU, IGB):
+        unbind(device)
         with open(f'/sys/bus/pci/devices/{device}/enable', 'w', encoding='ascii') as f:
             f.write('1')
     with tempfile.TemporaryDirectory() as folder:
