@@ -321,6 +321,22 @@ uint64_t gmem_block_run(GmemBlock *block, uint64_t offset, uint64_t limit,
     return MIN((uint64_t)end << GMEM_PAGE_BITS, limit);
 }
 
+bool gmem_block_next_usable(GmemBlock *block, uint64_t offset, uint64_t limit,
+                            uint64_t *start, uint64_t *size)
+{
+    GmemPageRun run;
+
+    limit = MIN(limit, block->size);
+    if (offset >= limit ||
+        !gmem_map_next_usable(&block->map, gmem_page(offset), gmem_page(limit),
+                              &run)) {
+        return false;
+    }
+    *start = (uint64_t)run.start << GMEM_PAGE_BITS;
+    *size = (uint64_t)(run.end - run.start) << GMEM_PAGE_BITS;
+    return true;
+}
+
 uint64_t gmem_block_count(GmemBlock *block, uint64_t offset, uint64_t size,
                           GmemPageState state)
 {

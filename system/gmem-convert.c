@@ -390,6 +390,34 @@ static int gmem_transaction_change(GmemTransaction *t)
     return ret;
 }
 
+/*
+ * What is shared now, or was not taken after all, is the guest's to use when this returns: so
+ * holders get a while to catch up, with the ranges free.  Not for longer than a vCPU may be away.
+ */
+static void gmem_transaction_catch_up(GmemTransaction *t, int ret)
+{
+    bool to_shared = t->req->to == GMEM_PAGE_SHARED;
+    GmemWait wait = {
+        .deadline_ns = gmem_clock_ns() +
+                       MIN(t->timeout_ms, 1000) * (int64_t)SCALE_MS,
+        .kicked = t->req->kicked,
+        .opaque = t->req->opaque,
+    };
+    unsigned int i, end;
+
+    for (i = 0; i < t->nr_parts && to_shared == !ret; i = end) {
+        unsigned long pages = 0;
+
+        end = i + gmem_parts_of_block(t, i);
+        for (unsigned int n = i; n < end; n++) {
+            pages += t->parts[n].pages;
+        }
+        if (pages) {
+            gmem_holders_settle(t->parts[i].block, &wait);
+        }
+    }
+}
+
 static int gmem_transaction_run(GmemTransaction *t)
 {
     int ret = 0;
@@ -411,6 +439,7 @@ static int gmem_transaction_run(GmemTransaction *t)
         gmem_transaction_tell_stalled(t);
     }
     gmem_transaction_release(t);
+    gmem_transaction_catch_up(t, ret);
     return ret;
 }
 

@@ -324,3 +324,46 @@ void gmem_holders_end(GmemBlock *block, uint64_t offset, uint64_t size,
         }
     }
 }
+
+/* Enter the first holder above @done that wants to settle; false: none */
+static bool gmem_holder_enter_settle(GmemBlock *block, uint64_t done,
+                                     GmemHolderCall *call)
+{
+    GmemHolder *holder;
+
+    QEMU_LOCK_GUARD(&block->lock);
+    do {
+        holder = gmem_holder_after(block, done);
+        done = holder ? holder->id : done;
+    } while (holder && !holder->ops->settle);
+    if (holder) {
+        gmem_holder_enter(call, holder);
+    }
+    return holder;
+}
+
+/* It is left between two calls, so that who removes it waits for one at most */
+void gmem_holders_settle(GmemBlock *block, GmemWait *wait)
+{
+    uint64_t done = 0, asked = 0, number = 0;
+    GmemHolderCall call;
+    int ret = 0;
+
+    while (!ret && gmem_holder_enter_settle(block, done, &call)) {
+        uint64_t id = call.holder->id;
+        bool settled;
+
+        number = id == asked ? number : 0;
+        asked = id;
+        settled = !call.holder->ops->settle(call.holder, &number);
+        WITH_QEMU_LOCK_GUARD(&block->lock) {
+            settled |= call.gone;
+            gmem_holder_leave(block, &call);
+        }
+        if (settled) {
+            done = id;
+        } else {
+            ret = gmem_wait_backoff(wait);
+        }
+    }
+}

@@ -143,6 +143,8 @@ uint64_t gmem_holders_last(GmemBlock *block);
  */
 int gmem_holders_begin(GmemBlock *block, uint64_t offset, uint64_t size,
                        uint64_t last, GmemBegun *begun, GmemWait *wait);
+/* settle() of every holder, until all answer 0 or @wait ends */
+void gmem_holders_settle(GmemBlock *block, GmemWait *wait);
 /* end(@state) of every holder with an id up to @done or above @last */
 void gmem_holders_end(GmemBlock *block, uint64_t offset, uint64_t size,
                       GmemPageState state, uint64_t done, uint64_t last);

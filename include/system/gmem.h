@@ -124,6 +124,12 @@ typedef struct GmemProviderOps {
  *     replay may have come first).  Cannot fail: a holder that cannot map
  *     what became shared reports that itself and does without.
  *
+ * @settle: may be NULL.  A request has shared pages of the block, or left them shared that begin()
+ *     had taken; its end() calls are all made, its ranges are free again.  Whoever
+ *     needs time until it can be reached through these pages answers -EAGAIN until it can, and sleeps for a
+ *     moment only; it is asked again for a second at most, and not for longer than the block's
+ *     conversion-timeout.  *@number is 0 the first time, and the holder's own until it answers 0.
+ *
  * One holder's begin never waits for another's.  Calls for different ranges
  * come from several threads at once; begin/end pairs of one range never overlap.
  */
@@ -132,6 +138,7 @@ typedef struct GmemHolderOps {
                  int64_t deadline_ns);
     void (*end)(GmemHolder *holder, uint64_t offset, uint64_t size,
                 GmemPageState state);
+    int (*settle)(GmemHolder *holder, uint64_t *number);
 } GmemHolderOps;
 
 struct GmemHolder {
@@ -281,6 +288,12 @@ void gmem_block_foreach(void (*fn)(GmemBlock *block, void *opaque),
  */
 uint64_t gmem_block_run(GmemBlock *block, uint64_t offset, uint64_t limit,
                         GmemPageState *state);
+/*
+ * The first run of [offset, limit) of pages that are shared and not converting; false: there is none.
+ * Whoever is to map them is a holder already.
+ */
+bool gmem_block_next_usable(GmemBlock *block, uint64_t offset, uint64_t limit,
+                            uint64_t *start, uint64_t *size);
 /*
  * Bytes of a page-aligned range, clipped to the block, that have @state; a converting
  * page counts as what it was.  64 pages at a time, whatever pattern they make.
