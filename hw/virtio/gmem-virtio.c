@@ -16,6 +16,7 @@
 #include "block/aio.h"
 #include "exec/cpu-common.h"
 #include "hw/virtio/gmem-virtio.h"
+#include "qapi/error.h"
 #include "qemu/error-report.h"
 #include "qemu/main-loop.h"
 #include "qemu/rcu.h"
@@ -336,6 +337,16 @@ void gmem_virtio_complain(const char *format, ...)
     va_start(args, format);
     gmem_virtio_report(format, args);
     va_end(args);
+}
+
+void gmem_virtio_complain_err(Error *err, const char *what)
+{
+    if (!qatomic_read(&gmem_touch_armed)) {
+        error_reportf_err(err, "%s", what);
+        return;
+    }
+    gmem_virtio_complain("%s%s", what, error_get_pretty(err));
+    error_free(err);
 }
 
 bool gmem_virtio_vhost_error(VirtIODevice *vdev, int n)

@@ -104,6 +104,8 @@ void gmem_virtio_report(const char *format, va_list args)
     G_GNUC_PRINTF(1, 0);
 /* The same, in the place of error_report(). */
 void gmem_virtio_complain(const char *format, ...) G_GNUC_PRINTF(1, 2);
+/* The same, in the place of error_reportf_err(): @what comes before @err, which is freed. */
+void gmem_virtio_complain_err(Error *err, const char *what);
 
 /* The base's: drop the pointers */
 void virtio_virtqueue_reset_region_cache(struct VirtQueue *vq);

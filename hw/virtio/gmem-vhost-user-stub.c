@@ -1,0 +1,12 @@
+/*
+ * gmem: no vhost-user in this build
+ *
+ * SPDX-License-Identifier: GPL-2.0-or-later
+ */
+
+#include "qemu/osdep.h"
+#include "hw/virtio/gmem-vhost-user.h"
+
+void gmem_vhost_user_remapped(const struct vhost_dev *dev, bool changed)
+{
+}
