@@ -118,9 +118,9 @@ typedef struct GmemProviderOps {
  *     then it still holds all of what it held.  Pages in the range that the
  *     holder does not hold are not an error.
  * @end: the range now has state @state; where that is shared, the holder may
- *     use it.  Called after every successful begin (with GMEM_PAGE_SHARED when
- *     the conversion was undone), and after a conversion to shared without a
- *     begin.  Must tolerate pages that it holds already (a late joiner's
+ *     use it.  Called after every successful begin, and with GMEM_PAGE_SHARED also
+ *     without one: after a conversion to shared, and where one to private was
+ *     undone, for the range may have been left out as converting.  Must tolerate pages that it holds already (a late joiner's
  *     replay may have come first).  Cannot fail: a holder that cannot map
  *     what became shared reports that itself and does without.
  *

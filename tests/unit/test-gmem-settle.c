@@ -4,7 +4,8 @@
  * SPDX-License-Identifier: GPL-2.0-or-later
  *
  * 1. settle() comes after every end(), once per request, with the range free; after a request that shared
- *    pages, or that left pages shared which begin() had been asked for, and after no other
+ *    pages, or that left pages shared which were to be private, and after no other; also for those
+ *    whose begin() was not called
  * 2. -EAGAIN: it is asked again, with its number, until it answers 0; then the next one, with a
  *    number of its own; one without settle() is left out
  * 3. one that never settles holds a request up until its time is over, or it is kicked; the
@@ -141,7 +142,20 @@ static void test_when(Fixture *f, gconstpointer opaque)
     g_assert_cmpint(convert_briefly(f->fb, 0, 40, GMEM_PAGE_PRIVATE), ==,
                     -EAGAIN);
     g_assert_cmpuint(s->begins, >, 0);
+    g_assert_cmpuint(s->ends, ==, 1);
     g_assert_cmpuint(s->settles, ==, 1);
+}
+
+/* Who was not asked may have left the pages out nonetheless */
+static void test_not_asked(Fixture *f, gconstpointer opaque)
+{
+    join(f, &f->two);
+    f->one.refuse = true;
+    g_assert_cmpint(convert_briefly(f->fb, 8, 8, GMEM_PAGE_PRIVATE), ==,
+                    -EAGAIN);
+    g_assert_cmpuint(f->two.begins, ==, 0);
+    g_assert_cmpuint(f->two.ends, ==, 1);
+    g_assert_cmpuint(f->two.settles, ==, 1);
 }
 
 static void test_again(Fixture *f, gconstpointer opaque)
@@ -200,6 +214,7 @@ int main(int argc, char **argv)
 {
     g_test_init(&argc, &argv, NULL);
     ADD("when", 0, test_when);
+    ADD("not-asked", 0, test_not_asked);
     ADD("again", 0, test_again);
     ADD("never/time", 0, test_never);
     ADD("never/kick", 1, test_never);

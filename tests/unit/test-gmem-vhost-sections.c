@@ -16,7 +16,9 @@
  *     nobody can wake; nothing is held afterwards
  *  5. a section that the map has lost is kept until the back end has let go of it, and what it
  *     covers converts meanwhile
- *  6. threads convert, while sections come and go and the device starts and stops
+ *  6. a page that somebody else does not let go of is left out by the round of another one, and is with
+ *     the back end again when that is over, though nobody asked us for it
+ *  7. threads convert, while sections come and go and the device starts and stops
  */
 
 #include "qemu/osdep.h"
@@ -408,6 +410,54 @@ static void test_lost(gconstpointer *x, gconstpointer opaque)
     check(PAGES / 2);
 }
 
+/* Lets go of all pages but STUCK; as soon as that is marked, another one goes */
+#define STUCK 50u
+
+static int elder_begin(GmemHolder *holder, uint64_t offset, uint64_t size,
+                       int64_t deadline_ns)
+{
+    static unsigned int other = 100;
+
+    if (offset != STUCK * PAGE) {
+        return 0;
+    }
+    if (qatomic_read(&vm.mapped[other])) {
+        g_assert_cmpint(convert(other, 1, GMEM_PAGE_PRIVATE, 60000, NULL), ==,
+                        0);
+        g_assert_false(qatomic_read(&vm.mapped[STUCK]));
+    }
+    return -EAGAIN;
+}
+
+static void elder_end(GmemHolder *holder, uint64_t offset, uint64_t size,
+                      GmemPageState state)
+{
+}
+
+static const GmemHolderOps elder_ops = {
+    .begin = elder_begin,
+    .end = elder_end,
+};
+
+static void test_left_out(gconstpointer *x, gconstpointer opaque)
+{
+    GmemHolder elder = { .ops = &elder_ops, .name = "elder" };
+    g_autofree char *stalled = NULL;
+    uint64_t number = 0;
+
+    gmem_holder_add(vm.block, &elder);
+    start();
+    g_assert_cmpint(convert(STUCK, 1, GMEM_PAGE_PRIVATE, 100, &stalled), ==,
+                    -EAGAIN);
+    g_assert_cmpstr(stalled, ==, "elder");
+    /* the request may not have had the time */
+    while (!gmem_vhost_session_knows(&vm.session, &number)) {
+        g_usleep(200);
+    }
+    check(PAGES);
+    gmem_holder_remove(&elder);
+}
+
 #define THREADS 4u
 #define CONVERSIONS 100u
 
@@ -482,6 +532,7 @@ int main(int argc, char **argv)
     ADD("off/loop", true, test_off);
     ADD("off/main-thread", false, test_off);
     ADD("lost", true, test_lost);
+    ADD("left-out", true, test_left_out);
     ADD("threads", true, test_threads);
     return g_test_run();
 }
