@@ -3,7 +3,9 @@
 // In a VM with private memory a vhost-user back end is sent what is shared of the guest's memory, by
 // our own messages, wherever the base sends it all. For that we hear of its connection, of changes of the
 // memory map, and when its rings start and stop; and completions are told by the file that the base names
-// when they are told at all. Devices that can be had are vouched for, the others are refused. Packed rings are
+// when they are told at all. Devices that can be had are vouched for, the others are refused; cards and
+// crypto devices, whose back ends may be there before the memory, and for which the base would wait again and again, before they
+// connect. Packed rings are
 // not offered. A disk that waits for its reset is not started when its back end comes back. What is printed of a
 // back end that is gone is limited, because a guest can cause it as often as it likes.
 //
@@ -22,6 +24,10 @@
 // Hook: not_written hw/virtio/vhost-user.c 2
 // Include: hw/virtio/vhost.c hw/virtio/gmem-vhost-user.h
 // Hook: remapped hw/virtio/vhost.c 1
+// Include: net/vhost-user.c hw/virtio/gmem-vhost-user.h
+// Hook: no_net net/vhost-user.c 1
+// Include: backends/cryptodev-vhost-user.c hw/virtio/gmem-vhost-user.h
+// Hook: no_crypto backends/cryptodev-vhost-user.c 1
 // Include: hw/block/vhost-user-blk.c hw/virtio/gmem-vhost-user.h
 // Hook: vouch_blk hw/block/vhost-user-blk.c 1
 // Hook: blk_restart hw/block/vhost-user-blk.c 1
@@ -153,6 +159,28 @@ vhost_commit(...)
 trace_vhost_commit@p(...);
 +    gmem_vhost_user_remapped(dev, changed);
 ...>
+}
+
+@no_net@
+position p;
+@@
+net_init_vhost_user@p(...)
+{
++    if (gmem_vhost_user_kind_refused(errp)) {
++        return -1;
++    }
+...
+}
+
+@no_crypto@
+position p;
+@@
+cryptodev_vhost_user_init@p(...)
+{
++    if (gmem_vhost_user_kind_refused(errp)) {
++        return;
++    }
+...
 }
 
 @vouch_blk@

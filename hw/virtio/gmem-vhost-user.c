@@ -16,6 +16,7 @@
 #include "qemu/error-report.h"
 #include "qemu/main-loop.h"
 #include "qemu/timer.h"
+#include "hw/boards.h"
 #include "hw/virtio/gmem-vhost-rings.h"
 #include "hw/virtio/gmem-vhost-sections.h"
 #include "hw/virtio/gmem-vhost-session.h"
@@ -23,6 +24,7 @@
 #include "hw/virtio/gmem-virtio.h"
 #include "standard-headers/linux/vhost_types.h"
 #include "standard-headers/linux/virtio_config.h"
+#include "system/hostmem-gmem.h"
 #include "system/ramblock.h"
 #include "gmem/trace.h"
 
@@ -256,19 +258,41 @@ static const GmemVhostLink vhost_user_link = {
 
 /* ---- connections ---- */
 
+/* Backends may be connected to before there is memory: then only the machine knows */
+static bool vm_is_private(void)
+{
+    return qatomic_read(&gmem_touch_armed) ||
+           gmem_machine_has_private_memory(current_machine);
+}
+
 void gmem_vhost_user_vouch(const struct vhost_dev *dev)
 {
     vouched = dev;
 }
 
+static void refuse_kind(Error **errp)
+{
+    error_setg(errp, "vhost-user: a device of this kind keeps buffers, or "
+               "pointers to them, from which a page that goes private cannot "
+               "be taken");
+    error_append_hint(errp, "In a VM with private memory there are "
+                      "vhost-user-blk and vhost-user-fs.\n");
+}
+
+bool gmem_vhost_user_kind_refused(Error **errp)
+{
+    bool refused = vm_is_private();
+
+    if (refused) {
+        refuse_kind(errp);
+    }
+    return refused;
+}
+
 static bool can_be_had(const struct vhost_dev *dev, Error **errp)
 {
     if (dev != vouched) {
-        error_setg(errp, "vhost-user: a device of this kind keeps buffers, or "
-                   "pointers to them, from which a page that goes private "
-                   "cannot be taken");
-        error_append_hint(errp, "In a VM with private memory there are "
-                          "vhost-user-blk and vhost-user-fs.\n");
+        refuse_kind(errp);
         return false;
     }
     if (!virtio_has_feature(dev->protocol_features,
@@ -294,11 +318,13 @@ static bool can_be_had(const struct vhost_dev *dev, Error **errp)
 
 bool gmem_vhost_user_answers(const struct vhost_dev *dev, CharFrontend *chr)
 {
-    int64_t patience = ANSWER_MS >> MIN(2 * silences, 6);
-    GmemVhostWire wire = { chr, now_ms() + patience };
+    GmemVhostWire wire = { chr };
 
-    if (!qatomic_read(&gmem_touch_armed) || dev != vouched || find(dev) ||
-        gmem_vhost_wire_wait(&wire)) {
+    if (!vm_is_private() || dev != vouched || find(dev)) {
+        return true;
+    }
+    wire.deadline_ms = now_ms() + (ANSWER_MS >> MIN(2 * silences, 6));
+    if (gmem_vhost_wire_wait(&wire)) {
         return true;
     }
     silences++;
@@ -326,7 +352,7 @@ int gmem_vhost_user_connected(struct vhost_dev *dev, VhostUserState *user,
     BackEnd *b;
     int ret;
 
-    if (!qatomic_read(&gmem_touch_armed)) {
+    if (!vm_is_private()) {
         return 0;
     }
     if (!can_be_had(dev, errp)) {
@@ -360,7 +386,7 @@ void gmem_vhost_user_forget(const struct vhost_dev *dev)
 uint64_t gmem_vhost_user_features(uint64_t features)
 {
     /* A packed ring does not tell how many of its requests are under way */
-    return qatomic_read(&gmem_touch_armed) ?
+    return vm_is_private() ?
            features & ~(1ULL << VIRTIO_F_RING_PACKED) : features;
 }
 
@@ -368,13 +394,19 @@ uint64_t gmem_vhost_user_features(uint64_t features)
 
 bool gmem_vhost_user_is_ours(const struct vhost_dev *dev)
 {
-    return find(dev);
+    return find(dev) || vm_is_private();
 }
 
 int gmem_vhost_user_set_mem_table(struct vhost_dev *dev)
 {
     BackEnd *b = find(dev);
 
+    if (!b) {
+        /* connected to before there was private memory */
+        gmem_virtio_complain("vhost-user: a device that was made before the "
+                             "VM had private memory is not started");
+        return -ENOTSUP;
+    }
     if (!gmem_vhost_session_is_off(&b->session)) {
         /* the map has changed under running rings: gmem_vhost_user_remapped() */
         return 0;

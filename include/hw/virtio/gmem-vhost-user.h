@@ -42,7 +42,13 @@ uint64_t gmem_vhost_user_features(uint64_t features);
 /* The connection of @dev, or @dev itself, goes. */
 void gmem_vhost_user_forget(const struct vhost_dev *dev);
 
-/* Tables for @dev are made here. */
+/*
+ * A device that cannot be had with private memory is about to be made.  True: there is such
+ * memory, or will be, and @errp is set.
+ */
+bool gmem_vhost_user_kind_refused(Error **errp);
+
+/* Tables for @dev are made here, or refused: in a VM with private memory no back end gets all of it. */
 bool gmem_vhost_user_is_ours(const struct vhost_dev *dev);
 /* A table is to be sent, in the place of the base.  0 or -errno. */
 int gmem_vhost_user_set_mem_table(struct vhost_dev *dev);
