@@ -393,8 +393,10 @@ static int gmem_transaction_change(GmemTransaction *t)
 /*
  * What is shared now, or was not taken after all, is the guest's to use when this returns: so
  * holders get a while to catch up, with the ranges free.  Not for longer than a vCPU may be away.
+ * One that is kicked meanwhile must not go on yet, and asks again: so what was shared before counts too.
+ * Returns what the request is to return, which was @ret so far.
  */
-static void gmem_transaction_catch_up(GmemTransaction *t, int ret)
+static int gmem_transaction_catch_up(GmemTransaction *t, int ret)
 {
     bool to_shared = t->req->to == GMEM_PAGE_SHARED;
     GmemWait wait = {
@@ -404,18 +406,20 @@ static void gmem_transaction_catch_up(GmemTransaction *t, int ret)
         .opaque = t->req->opaque,
     };
     unsigned int i, end;
+    int kicked = 0;
 
-    for (i = 0; i < t->nr_parts && to_shared == !ret; i = end) {
-        unsigned long pages = 0;
+    for (i = 0; i < t->nr_parts && to_shared == !ret && !kicked; i = end) {
+        unsigned long pages = to_shared;
 
         end = i + gmem_parts_of_block(t, i);
         for (unsigned int n = i; n < end; n++) {
             pages += t->parts[n].pages;
         }
-        if (pages) {
-            gmem_holders_settle(t->parts[i].block, &wait);
+        if (pages && gmem_holders_settle(t->parts[i].block, &wait) == -EINTR) {
+            kicked = -EINTR;
         }
     }
+    return to_shared && kicked ? kicked : ret;
 }
 
 static int gmem_transaction_run(GmemTransaction *t)
@@ -439,7 +443,6 @@ static int gmem_transaction_run(GmemTransaction *t)
         gmem_transaction_tell_stalled(t);
     }
     gmem_transaction_release(t);
-    gmem_transaction_catch_up(t, ret);
     return ret;
 }
 
@@ -457,8 +460,10 @@ int gmem_convert_request(GmemRequest *req)
     }
     ret = gmem_transaction_plan(&t, start);
     if (!ret) {
-        ret = gmem_transaction_run(&t);
-        gmem_transaction_account(&t, ret, gmem_clock_ns() - start);
+        int done = gmem_transaction_run(&t);
+
+        ret = gmem_transaction_catch_up(&t, done);
+        gmem_transaction_account(&t, done, gmem_clock_ns() - start);
     }
     gmem_transaction_free(&t);
     return ret;

@@ -343,7 +343,7 @@ static bool gmem_holder_enter_settle(GmemBlock *block, uint64_t done,
 }
 
 /* It is left between two calls, so that who removes it waits for one at most */
-void gmem_holders_settle(GmemBlock *block, GmemWait *wait)
+int gmem_holders_settle(GmemBlock *block, GmemWait *wait)
 {
     uint64_t done = 0, asked = 0, number = 0;
     GmemHolderCall call;
@@ -366,4 +366,5 @@ void gmem_holders_settle(GmemBlock *block, GmemWait *wait)
             ret = gmem_wait_backoff(wait);
         }
     }
+    return ret;
 }

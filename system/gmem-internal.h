@@ -143,8 +143,8 @@ uint64_t gmem_holders_last(GmemBlock *block);
  */
 int gmem_holders_begin(GmemBlock *block, uint64_t offset, uint64_t size,
                        uint64_t last, GmemBegun *begun, GmemWait *wait);
-/* settle() of every holder, until all answer 0 or @wait ends */
-void gmem_holders_settle(GmemBlock *block, GmemWait *wait);
+/* settle() of every holder, until all answer 0 or @wait ends: 0, -EAGAIN or -EINTR */
+int gmem_holders_settle(GmemBlock *block, GmemWait *wait);
 /* end(@state) of every holder with an id up to @done or above @last */
 void gmem_holders_end(GmemBlock *block, uint64_t offset, uint64_t size,
                       GmemPageState state, uint64_t done, uint64_t last);
@@ -183,7 +183,7 @@ typedef struct GmemTransaction {
 int gmem_quiesce(GmemTransaction *t);
 /* Runs that changed: unmark, end(), then free the other side */
 void gmem_settle(GmemTransaction *t);
-/* Runs that did not change after all: unmark, end() where begin() was */
+/* Runs that did not change after all: unmark, end() of all holders */
 void gmem_unquiesce(GmemTransaction *t);
 /* Kernel and map, all parts or none; 0, -EAGAIN, -EINTR or -EIO */
 int gmem_commit(GmemTransaction *t);

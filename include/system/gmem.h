@@ -124,8 +124,8 @@ typedef struct GmemProviderOps {
  *     replay may have come first).  Cannot fail: a holder that cannot map
  *     what became shared reports that itself and does without.
  *
- * @settle: may be NULL.  A request has shared pages of the block, or left them shared that begin()
- *     had taken; its end() calls are all made, its ranges are free again.  Whoever
+ * @settle: may be NULL.  A request has shared pages of the block (or found them so), or left them
+ *     shared that were to be private; its end() calls are all made, its ranges are free again.  Whoever
  *     needs time until it can be reached through these pages answers -EAGAIN until it can, and sleeps for a
  *     moment only; it is asked again for a second at most, and not for longer than the block's
  *     conversion-timeout.  *@number is 0 the first time, and the holder's own until it answers 0.
@@ -375,7 +375,7 @@ void gmem_holder_remove(GmemHolder *holder);
 /*
  * Run one conversion.  Returns 0; -EINVAL (bad range, to private in
  * mode none, shared-limit, broken, closed or retired block: nothing changed); -EAGAIN (still busy at the timeout: nothing changed);
- * -EINTR (kicked: nothing changed, ask again); -EIO (the kernel failed and it was undone, or the block
+ * -EINTR (kicked: ask again; to private nothing changed, to shared maybe all, but some holder needs a while yet); -EIO (the kernel failed and it was undone, or the block
  * broke).  May sleep.  Never call it with the BQL or a holder's lock held.
  */
 int gmem_convert_request(GmemRequest *req);
