@@ -59,12 +59,18 @@ static bool read_index(const GmemVhostTable *had, uint64_t gpa, uint16_t *index)
     return host;
 }
 
+/* Since the guest was told; what moves from here on is new */
 static bool moved(GmemVhostRings *r, unsigned int i, const GmemVhostTable *had)
 {
+    GmemVhostRing *ring = &r->rings[i];
     uint16_t used;
 
-    return read_index(had, r->dev->vqs[i].used_phys, &used) &&
-           used != r->rings[i].told;
+    if (!read_index(had, r->dev->vqs[i].used_phys, &used) ||
+        used == ring->told) {
+        return false;
+    }
+    ring->told = used;
+    return true;
 }
 
 /* Nothing of ring @i waits to be taken or answered; *used is how far it is */

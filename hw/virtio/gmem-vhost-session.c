@@ -77,6 +77,7 @@ static void let_go(GmemVhostSession *s)
 static int64_t has_nothing(GmemVhostSession *s)
 {
     let_go(s);
+    s->quiet = false;
     QEMU_LOCK_GUARD(&s->lock);
     gmem_vhost_table_begin(&s->had, 0, NULL, 0);
     gmem_vhost_table_begin(&s->next, 0, NULL, 0);
@@ -354,11 +355,20 @@ void gmem_vhost_session_started(GmemVhostSession *s)
 
 void gmem_vhost_session_stopping(GmemVhostSession *s)
 {
+    s->quiet = s->phase == GMEM_VHOST_HELD || s->phase == GMEM_VHOST_STOPPED;
     let_go(s);
     QEMU_LOCK_GUARD(&s->lock);
     s->between = true;
     s->phase = GMEM_VHOST_OFF;
     tell(s);
+}
+
+void gmem_vhost_session_tell_rest(GmemVhostSession *s)
+{
+    if (s->quiet) {
+        s->link->let_go(s->opaque, &s->had);
+    }
+    s->quiet = false;
 }
 
 void gmem_vhost_session_stopped(GmemVhostSession *s, int64_t now_ms)

@@ -56,7 +56,7 @@
  * @is_done: all that was taken has been answered.
  * @rings_fit: all rings lie in @table.
  * @start: go on with the rings where they stopped, and tell of completions again.
- * @let_go: the rings are stopped by others; tell the guest what it was not told.
+ * @let_go: the rings are stopped by others; tell the guest what it was not told, each time what is new.
  * @cut: end the connection.
  */
 typedef struct GmemVhostLink {
@@ -91,6 +91,7 @@ typedef struct GmemVhostSession {
     int64_t look;               /* ms; when it is to be moving, while HELD */
     int64_t not_before;         /* ms; the next round */
     bool draining;              /* was turned off with requests under way */
+    bool quiet;                 /* is being stopped, and told nobody of completions */
     bool stuck;                 /* no table can be made until something changes */
 
     QemuMutex lock;             /* guards what follows; a leaf */
@@ -116,8 +117,12 @@ int64_t gmem_vhost_session_step(GmemVhostSession *s, int64_t now_ms);
 int gmem_vhost_session_send(GmemVhostSession *s);
 /* Its rings run. */
 void gmem_vhost_session_started(GmemVhostSession *s);
-/* Its rings are about to be stopped, and (unless the back end is gone) have been. */
+/*
+ * Its rings are about to be stopped, and (unless the back end is gone) have been: then first, what was
+ * completed in between is told, and afterwards how far the rings came may be forgotten.
+ */
 void gmem_vhost_session_stopping(GmemVhostSession *s);
+void gmem_vhost_session_tell_rest(GmemVhostSession *s);
 void gmem_vhost_session_stopped(GmemVhostSession *s, int64_t now_ms);
 /* Take all from the back end, or cut the connection; it has nothing afterwards. */
 void gmem_vhost_session_end(GmemVhostSession *s);

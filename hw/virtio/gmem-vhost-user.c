@@ -448,6 +448,7 @@ void gmem_vhost_user_stopped(const struct vhost_dev *dev)
     BackEnd *b = find(dev);
 
     if (b && dev->vdev) {
+        gmem_vhost_session_tell_rest(&b->session);
         gmem_vhost_rings_note_stopped(&b->rings, dev->vdev);
         gmem_vhost_session_stopped(&b->session, now_ms());
     }

@@ -257,6 +257,7 @@ void fake_stop(FakeBackEnd *f, int64_t now)
     gmem_vhost_session_stopping(&f->session);
     qatomic_set(&f->running, false);
     f->held = false;
+    gmem_vhost_session_tell_rest(&f->session);
     gmem_vhost_session_stopped(&f->session, now);
 }
 

@@ -305,6 +305,11 @@ static void test_let_go(Fixture *f, gconstpointer opaque)
     check_said(unhold ? "call 0 guest, call 1 guest" : "");
     g_assert_true(told(0));
     g_assert_false(told(1));
+    /* again: only what is new */
+    set_index(1, 2, 1);
+    gmem_vhost_rings_let_go(&f->r, &f->had);
+    g_assert_false(told(0));
+    g_assert_true(told(1));
     g_assert_false(gmem_vhost_rings_set_call(&f->r, 0, -1));
 }
 

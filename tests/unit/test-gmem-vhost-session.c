@@ -16,7 +16,7 @@
  *  7. any call that fails ends the connection, once; afterwards it has nothing, and the guest is told
  *  8. a connection that is closed, at every phase
  *  9. a device that is stopped with requests under way: it is waited for, and cut after a while; started
- *     again it gets the same table, or none
+ *     again it gets the same table, or none; what was completed while the base stopped it is told
  * 10. a table that cannot be made: what is there stays; the next one is tried
  * 11. the end takes all away, or cuts
  * 12. two rounds have a rest between them
@@ -354,6 +354,23 @@ static void test_closed(FakeBackEnd *f, gconstpointer opaque)
     g_assert_cmpint(fake_steps(f, 2), ==, GMEM_VHOST_NEVER);
 }
 
+/* What is completed while the base stops a device that told nobody is told afterwards */
+static void test_rest_told(FakeBackEnd *f, gconstpointer opaque)
+{
+    f->still = !opaque;
+    fake_mark(f, 1, 1);
+    g_assert_false(fake_lets_go(f, 1, 1));
+    if (opaque) {
+        fake_steps(f, 0);
+        g_assert_cmpint(f->session.phase, ==, GMEM_VHOST_HELD);
+    }
+    fake_stop(f, 1);
+    g_assert_cmpuint(f->let_gos, ==, opaque ? 2 : 0);
+    g_assert_cmpint(fake_start(f), ==, 0);
+    fake_stop(f, 2);
+    g_assert_cmpuint(f->let_gos, ==, opaque ? 2 : 0);
+}
+
 static void test_drain(FakeBackEnd *f, gconstpointer opaque)
 {
     int64_t now;
@@ -476,6 +493,8 @@ int main(int argc, char **argv)
     ADD("closed/running", GMEM_VHOST_RUNNING, setup_running, test_closed);
     ADD("closed/held", GMEM_VHOST_HELD, setup_running, test_closed);
     ADD("closed/stopped", GMEM_VHOST_STOPPED, setup_running, test_closed);
+    ADD("rest-told/held", 1, setup_running, test_rest_told);
+    ADD("rest-told/running", 0, setup_running, test_rest_told);
     ADD("drain/cut", 0, setup_running, test_drain);
     ADD("drain/done", 1, setup_running, test_drain);
     ADD("drain/start", 0, setup_running, test_drain_start);
