@@ -78,13 +78,15 @@ static int64_t has_nothing(GmemVhostSession *s)
 {
     let_go(s);
     s->quiet = false;
-    QEMU_LOCK_GUARD(&s->lock);
-    gmem_vhost_table_begin(&s->had, 0, NULL, 0);
-    gmem_vhost_table_begin(&s->next, 0, NULL, 0);
-    s->phase = GMEM_VHOST_OFF;
-    s->laying = s->sending = s->draining = s->between = false;
-    s->done = s->begun = s->wanted;
-    tell(s);
+    WITH_QEMU_LOCK_GUARD(&s->lock) {
+        gmem_vhost_table_begin(&s->had, 0, NULL, 0);
+        gmem_vhost_table_begin(&s->next, 0, NULL, 0);
+        s->phase = GMEM_VHOST_OFF;
+        s->laying = s->sending = s->draining = s->between = false;
+        s->done = s->begun = s->wanted;
+        tell(s);
+    }
+    s->link->gone(s->opaque);
     return GMEM_VHOST_NEVER;
 }
 

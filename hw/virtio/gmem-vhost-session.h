@@ -48,6 +48,7 @@
  * @park: pieces are about to be removed, and rings may lie in them.
  * @change: have the back end add or remove @piece, and acknowledge it.
  * @changed: `had` is what was laid out last.
+ * @gone: the back end has nothing; without the lock, and maybe more than once.
  * @hold: tell nobody of completions.
  * @is_still: nothing is under way, nor waits to be taken, as far as can be told.
  * @is_moving: whatever is not still has answered something since this, or @hold, was called last.
@@ -65,6 +66,7 @@ typedef struct GmemVhostLink {
     int (*park)(void *opaque);
     int (*change)(void *opaque, const GmemPiece *piece, bool add);
     void (*changed)(void *opaque);
+    void (*gone)(void *opaque);
     int (*hold)(void *opaque, const GmemVhostTable *had);
     bool (*is_still)(void *opaque, const GmemVhostTable *had);
     bool (*is_moving)(void *opaque, const GmemVhostTable *had);

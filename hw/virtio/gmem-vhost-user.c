@@ -175,6 +175,12 @@ static void link_changed(void *opaque)
     gmem_vhost_sections_sweep(&((BackEnd *)opaque)->sections);
 }
 
+/* It is no longer a holder of anything, be it that the device stays */
+static void link_gone(void *opaque)
+{
+    gmem_vhost_sections_destroy(&((BackEnd *)opaque)->sections);
+}
+
 static bool link_is_open(void *opaque)
 {
     BackEnd *b = opaque;
@@ -244,6 +250,7 @@ static const GmemVhostLink vhost_user_link = {
     .park = link_park,
     .change = link_change,
     .changed = link_changed,
+    .gone = link_gone,
     .hold = link_hold,
     .is_still = link_is_still,
     .is_moving = link_is_moving,

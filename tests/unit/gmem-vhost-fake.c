@@ -90,6 +90,11 @@ static void fake_changed(void *opaque)
     ((FakeBackEnd *)opaque)->parked = false;
 }
 
+static void fake_gone(void *opaque)
+{
+    ((FakeBackEnd *)opaque)->gones++;
+}
+
 static int fake_hold(void *opaque, const GmemVhostTable *had)
 {
     FakeBackEnd *f = opaque;
@@ -180,6 +185,7 @@ static const GmemVhostLink fake_link = {
     .park = fake_park,
     .change = fake_change,
     .changed = fake_changed,
+    .gone = fake_gone,
     .hold = fake_hold,
     .is_still = fake_is_still,
     .is_moving = fake_is_moving,

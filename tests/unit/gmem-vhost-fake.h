@@ -28,7 +28,7 @@ typedef struct FakeBackEnd {
     bool running, held;         /* the rings, as the back end was told; running is atomic */
     unsigned int calls, fail_at;    /* the number of the call that fails; 0: none */
     bool parked;
-    unsigned int changes, layouts, starts, cuts, let_gos, unholds;
+    unsigned int changes, layouts, starts, cuts, let_gos, unholds, gones;
     int lay_out_error;
     void (*on_lay_out)(struct FakeBackEnd *f);
     void (*on_change)(struct FakeBackEnd *f);

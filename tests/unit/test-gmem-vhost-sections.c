@@ -157,6 +157,11 @@ static void link_changed(void *opaque)
     gmem_vhost_sections_sweep(&vm.sections);
 }
 
+static void link_gone(void *opaque)
+{
+    gmem_vhost_sections_destroy(&vm.sections);
+}
+
 static int link_hold(void *opaque, const GmemVhostTable *had)
 {
     return 0;
@@ -211,7 +216,7 @@ static void link_cut(void *opaque)
 
 static const GmemVhostLink fake_link = {
     .is_open = link_is_open, .lay_out = link_lay_out, .park = link_park,
-    .change = link_change, .changed = link_changed, .hold = link_hold,
+    .change = link_change, .changed = link_changed, .gone = link_gone, .hold = link_hold,
     .is_still = link_is_still, .is_moving = link_is_moving,
     .unhold = link_unhold, .stop = link_stop, .is_done = link_is_done,
     .rings_fit = link_rings_fit, .start = link_start, .let_go = link_let_go,

@@ -345,6 +345,7 @@ static void test_closed(FakeBackEnd *f, gconstpointer opaque)
     g_assert_false(fake_lets_go(f, 3, 1));
     g_assert_cmpint(fake_steps(f, 1), ==, GMEM_VHOST_NEVER);
     g_assert_true(fake_lets_go(f, 0, PAGES));
+    g_assert_cmpuint(f->gones, ==, 1);
     g_assert_true(gmem_vhost_session_knows(&f->session, &number));
     g_assert_cmpuint(f->let_gos, ==, phase == GMEM_VHOST_HELD ||
                                      phase == GMEM_VHOST_STOPPED);
