@@ -10,6 +10,7 @@
 
 #include "qemu/osdep.h"
 #include "hw/virtio/gmem-vhost-rings.h"
+#include "hw/virtio/vhost-user.h"
 #include "hw/virtio/virtio.h"
 #include "qemu/memfd.h"
 
@@ -35,15 +36,6 @@ int gmem_vhost_rings_init(GmemVhostRings *r, struct vhost_dev *dev,
         r->rings[i].call = -1;
     }
     return event_notifier_init(&r->quiet, 0);
-}
-
-void gmem_vhost_rings_destroy(GmemVhostRings *r)
-{
-    event_notifier_cleanup(&r->quiet);
-    if (r->park) {
-        qemu_memfd_free(r->park, PARK_SIZE, r->park_fd);
-    }
-    g_free(r->rings);
 }
 
 /* ---- how far they are ---- */
@@ -226,16 +218,32 @@ void gmem_vhost_rings_note_stopped(GmemVhostRings *r, VirtIODevice *vdev)
 
 /* ---- parking ---- */
 
+static GmemVhostRegion park_region(const GmemVhostRings *r)
+{
+    return (GmemVhostRegion) {
+        .gpa = PARK_GPA, .size = PARK_SIZE, .host = (uintptr_t)r->park,
+    };
+}
+
+static void free_park(GmemVhostRings *r)
+{
+    if (r->park) {
+        qemu_memfd_free(r->park, PARK_SIZE, r->park_fd);
+    }
+    r->park = NULL;
+    r->parked = false;
+}
+
 static int make_park(GmemVhostRings *r)
 {
-    GmemVhostRegion region = { .gpa = PARK_GPA, .size = PARK_SIZE };
+    GmemVhostRegion region;
 
     r->park = qemu_memfd_alloc("vhost-user-park", PARK_SIZE, 0, &r->park_fd,
                                NULL);
     if (!r->park) {
         return -ENOMEM;
     }
-    region.host = (uintptr_t)r->park;
+    region = park_region(r);
     return gmem_vhost_wire_add(r->wire, &region, r->park_fd);
 }
 
@@ -259,7 +267,24 @@ int gmem_vhost_rings_park(GmemVhostRings *r)
     return ret;
 }
 
+int gmem_vhost_rings_unpark(GmemVhostRings *r)
+{
+    GmemVhostRegion region = park_region(r);
+    int ret = r->park ? gmem_vhost_wire_remove(r->wire, &region) : 0;
+
+    free_park(r);
+    return ret;
+}
+
 /* ---- going on ---- */
+
+bool gmem_vhost_rings_may_resume(GmemVhostRings *r, const GmemVhostTable *had)
+{
+    /* such a back end does again what it has not finished */
+    return !virtio_has_feature(r->dev->protocol_features,
+                               VHOST_USER_PROTOCOL_F_INFLIGHT_SHMFD) &&
+           gmem_vhost_rings_fit(r, had);
+}
 
 static void tell(const GmemVhostRing *ring)
 {
@@ -338,4 +363,11 @@ bool gmem_vhost_rings_set_call(GmemVhostRings *r, unsigned int ring, int fd)
         r->rings[ring].call = fd > 0 ? fd : -1;
     }
     return r->held;
+}
+
+void gmem_vhost_rings_destroy(GmemVhostRings *r)
+{
+    event_notifier_cleanup(&r->quiet);
+    free_park(r);
+    g_free(r->rings);
 }

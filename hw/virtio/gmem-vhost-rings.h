@@ -57,7 +57,9 @@ int gmem_vhost_rings_unhold(GmemVhostRings *r, const GmemVhostTable *had);
 int gmem_vhost_rings_stop(GmemVhostRings *r);
 bool gmem_vhost_rings_are_done(GmemVhostRings *r, const GmemVhostTable *had);
 int gmem_vhost_rings_park(GmemVhostRings *r);
+int gmem_vhost_rings_unpark(GmemVhostRings *r);
 bool gmem_vhost_rings_fit(GmemVhostRings *r, const GmemVhostTable *table);
+bool gmem_vhost_rings_may_resume(GmemVhostRings *r, const GmemVhostTable *had);
 int gmem_vhost_rings_start(GmemVhostRings *r, const GmemVhostTable *had);
 void gmem_vhost_rings_let_go(GmemVhostRings *r, const GmemVhostTable *had);
 

@@ -13,12 +13,16 @@
 #include "hw/virtio/gmem-vhost-session.h"
 
 /*
- * How long a running device may take, with nobody hearing of it, until it is still, or else answers a
- * request at least each such time: then its rings are stopped all the same.  Stopping those of one that
- * does not may take as long as its request.  So it is let go for as long as it was held
+ * How long a running device may take, with nobody hearing of it, until it is
+ * still, or else answers a request at least each such time: then its rings are
+ * stopped all the same.  Stopping those of one that does not may take as long
+ * as its request.  So it is let go for as long as it was held; and one whose
+ * rings were stopped goes on, for as long, when its requests are not answered
  */
 #define HOLD_MS 100
 #define HOLD_MOST_MS 1000
+/* A conversion asks again and again: one that was not heard for so long is over */
+#define ASKED_MS 200
 /* The first and the longest pause between two looks at requests under way */
 #define LOOK_MS 1
 #define LOOK_SELDOM_MS 20
@@ -59,7 +63,7 @@ static void set_phase(GmemVhostSession *s, GmemVhostPhase phase)
 {
     QEMU_LOCK_GUARD(&s->lock);
     s->phase = phase;
-    s->between = false;
+    s->between = s->kept = false;
     tell(s);
 }
 
@@ -82,8 +86,8 @@ static int64_t has_nothing(GmemVhostSession *s)
         gmem_vhost_table_begin(&s->had, 0, NULL, 0);
         gmem_vhost_table_begin(&s->next, 0, NULL, 0);
         s->phase = GMEM_VHOST_OFF;
-        s->laying = s->sending = s->draining = s->between = false;
-        s->done = s->begun = s->wanted;
+        s->laying = s->sending = s->draining = s->between = s->kept = false;
+        s->done = ++s->begun;
         tell(s);
     }
     s->link->gone(s->opaque);
@@ -103,8 +107,7 @@ static int lay_out(GmemVhostSession *s, bool empty)
     int ret;
 
     WITH_QEMU_LOCK_GUARD(&s->lock) {
-        s->wanted = MAX(s->wanted, s->begun + 1);
-        s->begun = s->wanted;
+        s->begun++;
         s->laying = true;
     }
     ret = s->link->lay_out(s->opaque, &s->next, empty);
@@ -175,10 +178,21 @@ static int transfer(GmemVhostSession *s)
 
 /* ---- the phases ---- */
 
-static bool is_wanted(GmemVhostSession *s)
+/* Lock held.  What is shared must be sent; what was asked for, while it is */
+static bool is_wanted_locked(GmemVhostSession *s, int64_t now)
+{
+    if (s->asking) {
+        s->asking = false;
+        s->asked_at = now;
+    }
+    return s->shared > s->done ||
+           (s->asked > s->done && now - s->asked_at < ASKED_MS);
+}
+
+static bool is_wanted(GmemVhostSession *s, int64_t now)
 {
     QEMU_LOCK_GUARD(&s->lock);
-    return s->wanted > s->done;
+    return is_wanted_locked(s, now);
 }
 
 static int64_t step_off(GmemVhostSession *s, int64_t now)
@@ -186,7 +200,7 @@ static int64_t step_off(GmemVhostSession *s, int64_t now)
     if (!s->had.pieces->len) {
         return has_nothing(s);
     }
-    if (!is_wanted(s)) {
+    if (!is_wanted(s, now)) {
         return GMEM_VHOST_NEVER;
     }
     if (s->draining && !s->link->is_done(s->opaque, &s->had)) {
@@ -200,14 +214,15 @@ static int64_t step_off(GmemVhostSession *s, int64_t now)
     return GMEM_VHOST_NEVER;
 }
 
-/* Everything asked for is in the table, and from here on the rings run */
-static bool goes_on(GmemVhostSession *s)
+/* Everything wanted is in the table, and from here on the rings run */
+static bool goes_on(GmemVhostSession *s, int64_t now)
 {
     QEMU_LOCK_GUARD(&s->lock);
-    if (s->wanted > s->done) {
+    if (is_wanted_locked(s, now)) {
         return false;
     }
     s->phase = GMEM_VHOST_RUNNING;
+    s->kept = false;
     tell(s);
     return true;
 }
@@ -220,12 +235,59 @@ static void rest(GmemVhostSession *s, int64_t now, int64_t began_us)
     s->not_before = now + REST_MS + (REST_TIMES + 1) * spent_ms;
 }
 
-static int64_t restart(GmemVhostSession *s)
+/* It runs, and has its rest */
+static int64_t come_back(GmemVhostSession *s, int64_t now)
+{
+    return is_wanted(s, now) ? s->not_before : GMEM_VHOST_NEVER;
+}
+
+static int64_t restart(GmemVhostSession *s, int64_t now)
 {
     if (s->link->start(s->opaque, &s->had)) {
         return cut(s);
     }
-    return is_wanted(s) ? s->not_before : GMEM_VHOST_NEVER;
+    return come_back(s, now);
+}
+
+/* Some request is not answered, or nobody wants anything any more */
+static int64_t resume(GmemVhostSession *s, int64_t now, bool wanted)
+{
+    s->not_before = now + (wanted ? HOLD_MOST_MS : REST_MS);
+    set_phase(s, GMEM_VHOST_RUNNING);
+    return restart(s, now);
+}
+
+/* Requests are under way */
+static int64_t step_draining(GmemVhostSession *s, int64_t now)
+{
+    bool wanted = is_wanted(s, now);
+
+    if ((!wanted || now - s->since >= HOLD_MOST_MS) && !s->kept &&
+        s->link->may_resume(s->opaque, &s->had)) {
+        return resume(s, now, wanted);
+    }
+    return now + MIN(LOOK_MS + (now - s->since) / 8, LOOK_SELDOM_MS);
+}
+
+/* No request is under way, and the rings do not start without a table */
+static void keep(GmemVhostSession *s)
+{
+    QEMU_LOCK_GUARD(&s->lock);
+    s->kept = true;
+    tell(s);
+}
+
+/* The rings cannot go on: when to look again */
+static int64_t stand_still(GmemVhostSession *s, int64_t now)
+{
+    QEMU_LOCK_GUARD(&s->lock);
+    if (!is_wanted_locked(s, now)) {
+        return GMEM_VHOST_NEVER;
+    }
+    if (!s->stuck) {
+        return now + LOOK_MS;
+    }
+    return s->shared > s->done ? GMEM_VHOST_NEVER : now + ASKED_MS;
 }
 
 static int64_t step_stopped(GmemVhostSession *s, int64_t now)
@@ -234,22 +296,20 @@ static int64_t step_stopped(GmemVhostSession *s, int64_t now)
     int i;
 
     if (!s->link->is_done(s->opaque, &s->had)) {
-        return now + MIN(LOOK_MS + (now - s->since) / 8, LOOK_SELDOM_MS);
+        return step_draining(s, now);
     }
+    keep(s);
     for (i = 0; i < LAYOUTS; i++) {
-        if (is_wanted(s)) {
-            s->stuck = lay_out(s, false);
-            if (!s->stuck && transfer(s)) {
-                return GMEM_VHOST_NEVER;
-            }
+        s->stuck = is_wanted(s, now) && lay_out(s, false);
+        if (s->sending && transfer(s)) {
+            return GMEM_VHOST_NEVER;
         }
         if (s->stuck || !s->link->rings_fit(s->opaque, &s->had)) {
-            /* as long as that is so, the rings stand still */
-            return is_wanted(s) && !s->stuck ? now + LOOK_MS : GMEM_VHOST_NEVER;
+            return stand_still(s, now);
         }
-        if (goes_on(s)) {
+        if (goes_on(s, now)) {
             rest(s, now, began_us);
-            return restart(s);
+            return restart(s, now);
         }
     }
     return now + LOOK_MS;
@@ -267,20 +327,24 @@ static bool can_be_stopped(GmemVhostSession *s, int64_t now)
     return s->link->is_moving(s->opaque, &s->had);
 }
 
-static int64_t unhold(GmemVhostSession *s, int64_t now)
+static int64_t unhold(GmemVhostSession *s, int64_t now, int64_t rest_ms)
 {
     if (s->link->unhold(s->opaque, &s->had)) {
         return cut(s);
     }
     set_phase(s, GMEM_VHOST_RUNNING);
-    s->not_before = now + HOLD_MOST_MS;
-    return s->not_before;
+    s->not_before = now + rest_ms;
+    return come_back(s, now);
 }
 
 static int64_t step_held(GmemVhostSession *s, int64_t now)
 {
+    if (!is_wanted(s, now)) {
+        return unhold(s, now, REST_MS);
+    }
     if (!can_be_stopped(s, now)) {
-        return now - s->since < HOLD_MOST_MS ? now + LOOK_MS : unhold(s, now);
+        return now - s->since < HOLD_MOST_MS ? now + LOOK_MS :
+               unhold(s, now, HOLD_MOST_MS);
     }
     if (s->link->stop(s->opaque)) {
         return cut(s);
@@ -292,7 +356,7 @@ static int64_t step_held(GmemVhostSession *s, int64_t now)
 
 static int64_t step_running(GmemVhostSession *s, int64_t now)
 {
-    if (!is_wanted(s)) {
+    if (!is_wanted(s, now)) {
         return GMEM_VHOST_NEVER;
     }
     if (now < s->not_before) {
@@ -385,69 +449,31 @@ void gmem_vhost_session_end(GmemVhostSession *s)
     set_phase(s, GMEM_VHOST_OFF);
     if (!s->link->is_open(s->opaque)) {
         has_nothing(s);
-    } else if (s->draining && !s->link->is_done(s->opaque, &s->had)) {
+        return;
+    }
+    if (s->had.pieces->len) {
+        if ((s->draining && !s->link->is_done(s->opaque, &s->had)) ||
+            lay_out(s, true)) {
+            cut(s);
+            return;
+        }
+        if (transfer(s)) {
+            return;
+        }
+    }
+    if (s->link->unpark(s->opaque)) {
         cut(s);
-    } else if (s->had.pieces->len && !lay_out(s, true)) {
-        transfer(s);
     }
 }
 
 void gmem_vhost_session_remap(GmemVhostSession *s)
 {
     QEMU_LOCK_GUARD(&s->lock);
-    s->wanted = MAX(s->wanted, s->begun + 1);
+    s->shared = MAX(s->shared, s->begun + 1);
 }
 
 bool gmem_vhost_session_is_off(GmemVhostSession *s)
 {
     QEMU_LOCK_GUARD(&s->lock);
     return s->phase == GMEM_VHOST_OFF;
-}
-
-/* ---- any thread ---- */
-
-bool gmem_vhost_session_lets_go(GmemVhostSession *s, uint64_t gpa,
-                                uint64_t size)
-{
-    bool had, next;
-
-    QEMU_LOCK_GUARD(&s->lock);
-    had = gmem_vhost_table_touches(&s->had, gpa, size);
-    next = s->sending && gmem_vhost_table_touches(&s->next, gpa, size);
-    if (s->laying || (s->sending ? next : had)) {
-        s->wanted = MAX(s->wanted, s->begun + 1);
-    }
-    return !s->laying && !had && !next;
-}
-
-bool gmem_vhost_session_shared(GmemVhostSession *s)
-{
-    QEMU_LOCK_GUARD(&s->lock);
-    if (s->phase == GMEM_VHOST_OFF && !s->between) {
-        return false;
-    }
-    s->wanted = MAX(s->wanted, s->begun + 1);
-    return true;
-}
-
-bool gmem_vhost_session_knows(GmemVhostSession *s, uint64_t *number)
-{
-    QEMU_LOCK_GUARD(&s->lock);
-    *number = *number ?: s->wanted;
-    return s->done >= *number || s->phase == GMEM_VHOST_STOPPED ||
-           (s->phase == GMEM_VHOST_OFF && !s->between);
-}
-
-unsigned int gmem_vhost_session_moves(GmemVhostSession *s)
-{
-    QEMU_LOCK_GUARD(&s->lock);
-    return s->moves;
-}
-
-void gmem_vhost_session_wait(GmemVhostSession *s, unsigned int moves, int ms)
-{
-    QEMU_LOCK_GUARD(&s->lock);
-    if (s->moves == moves) {
-        qemu_cond_timedwait(&s->moved, &s->lock, ms);
-    }
 }

@@ -17,8 +17,9 @@
  *   HELD     a guest that hears of no completion soon has nothing under way; once that is so, or
  *            where it goes on all the same and its requests are answered, the rings are stopped;
  *            where some request is not answered, it is let go again -> RUNNING
- *   STOPPED  when all that was taken from the rings is answered, the table is changed, and the
- *            rings go on where they stopped -> RUNNING
+ *   STOPPED  when all that was taken from the rings is answered, the table is
+ *            changed, and the rings go on where they stopped -> RUNNING; where
+ *            some request is not answered, they go on as it was -> RUNNING
  *
  * All of that is done by the main loop, in steps that do not wait for the guest's requests. Other threads
  * ask, and hear of every move.
@@ -46,6 +47,7 @@
  * @lay_out: make @table from what is shared now; with @empty nothing is wanted.  -errno: it cannot be
  *     made; that does not cut the connection.
  * @park: pieces are about to be removed, and rings may lie in them.
+ * @unpark: it is not spoken to again: what @park gave it is taken back.
  * @change: have the back end add or remove @piece, and acknowledge it.
  * @changed: `had` is what was laid out last.
  * @gone: the back end has nothing; without the lock, and maybe more than once.
@@ -56,6 +58,7 @@
  * @stop: stop the rings, and learn how far they came.
  * @is_done: all that was taken has been answered.
  * @rings_fit: all rings lie in @table.
+ * @may_resume: @start is possible, from @had, with requests under way.
  * @start: go on with the rings where they stopped, and tell of completions again.
  * @let_go: the rings are stopped by others; tell the guest what it was not told, each time what is new.
  * @cut: end the connection.
@@ -64,6 +67,7 @@ typedef struct GmemVhostLink {
     bool (*is_open)(void *opaque);
     int (*lay_out)(void *opaque, GmemVhostTable *table, bool empty);
     int (*park)(void *opaque);
+    int (*unpark)(void *opaque);
     int (*change)(void *opaque, const GmemPiece *piece, bool add);
     void (*changed)(void *opaque);
     void (*gone)(void *opaque);
@@ -74,6 +78,7 @@ typedef struct GmemVhostLink {
     int (*stop)(void *opaque);
     bool (*is_done)(void *opaque, const GmemVhostTable *had);
     bool (*rings_fit)(void *opaque, const GmemVhostTable *table);
+    bool (*may_resume)(void *opaque, const GmemVhostTable *had);
     int (*start)(void *opaque, const GmemVhostTable *had);
     void (*let_go)(void *opaque, const GmemVhostTable *had);
     void (*cut)(void *opaque);
@@ -104,7 +109,12 @@ typedef struct GmemVhostSession {
     bool laying;                /* next is made just now: nobody knows what it will have */
     bool sending;               /* next is it, as far as it is acknowledged */
     bool between;               /* OFF, but about to start, or not yet stopped: rings may run */
-    uint64_t wanted, begun, done;   /* numbers of layouts */
+    bool kept;                  /* STOPPED, and does not go on without what is shared */
+    bool asking;                /* since asked_at */
+    int64_t asked_at;           /* ms; of a step, as all times */
+    /* Numbers of layouts: which one what is shared must be in, and conversions want */
+    uint64_t shared, asked;
+    uint64_t begun, done;
 } GmemVhostSession;
 
 void gmem_vhost_session_init(GmemVhostSession *s, const GmemVhostLink *link,

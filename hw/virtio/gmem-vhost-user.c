@@ -150,6 +150,11 @@ static int link_park(void *opaque)
     return gmem_vhost_rings_park(&((BackEnd *)opaque)->rings);
 }
 
+static int link_unpark(void *opaque)
+{
+    return gmem_vhost_rings_unpark(&((BackEnd *)opaque)->rings);
+}
+
 static int link_change(void *opaque, const GmemPiece *piece, bool add)
 {
     MemoryRegion *mr = piece->file;
@@ -234,6 +239,11 @@ static bool link_rings_fit(void *opaque, const GmemVhostTable *table)
     return gmem_vhost_rings_fit(&((BackEnd *)opaque)->rings, table);
 }
 
+static bool link_may_resume(void *opaque, const GmemVhostTable *had)
+{
+    return gmem_vhost_rings_may_resume(&((BackEnd *)opaque)->rings, had);
+}
+
 static int link_start(void *opaque, const GmemVhostTable *had)
 {
     return gmem_vhost_rings_start(&((BackEnd *)opaque)->rings, had);
@@ -248,6 +258,7 @@ static const GmemVhostLink vhost_user_link = {
     .is_open = link_is_open,
     .lay_out = link_lay_out,
     .park = link_park,
+    .unpark = link_unpark,
     .change = link_change,
     .changed = link_changed,
     .gone = link_gone,
@@ -258,6 +269,7 @@ static const GmemVhostLink vhost_user_link = {
     .stop = link_stop,
     .is_done = link_is_done,
     .rings_fit = link_rings_fit,
+    .may_resume = link_may_resume,
     .start = link_start,
     .let_go = link_let_go,
     .cut = link_cut,

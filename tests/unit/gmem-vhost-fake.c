@@ -57,8 +57,16 @@ static int fake_park(void *opaque)
 {
     FakeBackEnd *f = opaque;
 
-    f->parked = true;
+    f->parked = f->park_there = true;
     return 0;
+}
+
+static int fake_unpark(void *opaque)
+{
+    FakeBackEnd *f = opaque;
+
+    f->park_there = false;
+    return next_call(f);
 }
 
 static int fake_change(void *opaque, const GmemPiece *piece, bool add)
@@ -146,11 +154,19 @@ static bool fake_rings_fit(void *opaque, const GmemVhostTable *table)
            gmem_vhost_table_host(table, f->ring * PAGE, PAGE);
 }
 
+static bool fake_may_resume(void *opaque, const GmemVhostTable *had)
+{
+    FakeBackEnd *f = opaque;
+
+    return !f->redoes && fake_rings_fit(f, had);
+}
+
 static int fake_start_rings(void *opaque, const GmemVhostTable *had)
 {
     FakeBackEnd *f = opaque;
 
-    g_assert_true(f->held && !f->running && f->done);
+    g_assert_true(f->held && !f->running);
+    g_assert_true(f->done || !f->redoes);
     g_assert_true(fake_rings_fit(f, had));
     qatomic_set(&f->running, true);
     f->held = false;
@@ -172,7 +188,7 @@ static void fake_cut(void *opaque)
     unsigned int page;
 
     f->cuts++;
-    f->open = false;
+    f->open = f->park_there = false;
     qatomic_set(&f->running, false);
     for (page = 0; page < PAGES; page++) {
         qatomic_set(&f->mapped[page], false);
@@ -183,6 +199,7 @@ static const GmemVhostLink fake_link = {
     .is_open = fake_is_open,
     .lay_out = fake_lay_out,
     .park = fake_park,
+    .unpark = fake_unpark,
     .change = fake_change,
     .changed = fake_changed,
     .gone = fake_gone,
@@ -193,6 +210,7 @@ static const GmemVhostLink fake_link = {
     .stop = fake_stop_rings,
     .is_done = fake_is_done,
     .rings_fit = fake_rings_fit,
+    .may_resume = fake_may_resume,
     .start = fake_start_rings,
     .let_go = fake_let_go,
     .cut = fake_cut,

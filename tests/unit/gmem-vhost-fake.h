@@ -27,7 +27,8 @@ typedef struct FakeBackEnd {
     bool open, still, moving, done;
     bool running, held;         /* the rings, as the back end was told; running is atomic */
     unsigned int calls, fail_at;    /* the number of the call that fails; 0: none */
-    bool parked;
+    bool parked, park_there;
+    bool redoes;                /* a ring that is started again: its requests */
     unsigned int changes, layouts, starts, cuts, let_gos, unholds, gones;
     int lay_out_error;
     void (*on_lay_out)(struct FakeBackEnd *f);

@@ -12,7 +12,9 @@
  *  3. stopped and started: from where it stopped, at the same place; kicked always, the guest is told only
  *     of rings that moved
  *  4. let go, and no longer held, without having been stopped
- *  5. parked once, until they start again; rings that never were are not
+ *  5. parked once, until they start again; rings that never were are not; the
+ *     place is taken back, and made anew.  Running again with requests under way
+ *     takes a back end that does none twice, and rings that it has
  *  6. rings fit a table that has each of their parts in one piece; pins are these parts
  *  7. a message that fails ends it, at each one
  */
@@ -20,6 +22,7 @@
 #include "qemu/osdep.h"
 #include "qemu/bswap.h"
 #include "hw/virtio/gmem-vhost-rings.h"
+#include "hw/virtio/vhost-user.h"
 #include "hw/virtio/virtio.h"
 
 #define RINGS 3u
@@ -30,6 +33,7 @@
 /* What the back end was told, as "stop 0, start 0 7, call 0" */
 static GString *said;
 static unsigned int messages, fail_at;
+static uint64_t park_gpa, park_host;    /* of the region for parked rings */
 static uint16_t take;               /* how far a ring comes that is stopped */
 
 static uint8_t memory[RINGS * EACH];
@@ -111,7 +115,18 @@ int gmem_vhost_wire_add(GmemVhostWire *wire, const GmemVhostRegion *region,
                         int fd)
 {
     g_assert_cmpint(fd, >=, 0);
+    g_assert_false(park_gpa);
+    park_gpa = region->gpa;
+    park_host = region->host;
     return note("add");
+}
+
+int gmem_vhost_wire_remove(GmemVhostWire *wire, const GmemVhostRegion *region)
+{
+    g_assert_cmphex(region->gpa, ==, park_gpa);
+    g_assert_cmphex(region->host, ==, park_host);
+    park_gpa = 0;
+    return note("remove");
 }
 
 /* ---- in place of virtio ---- */
@@ -195,7 +210,7 @@ static void setup(Fixture *f, gconstpointer opaque)
 
     memset(memory, 0, sizeof(memory));
     said = g_string_new("");
-    messages = fail_at = 0;
+    messages = fail_at = park_gpa = 0;
     for (i = 0; i < RINGS; i++) {
         uint8_t *at = memory + i * EACH;
         hwaddr gpa = GPA + i * EACH;
@@ -340,6 +355,24 @@ static void test_park(Fixture *f, gconstpointer opaque)
     gmem_vhost_rings_note_started(&f->r);
     g_assert_cmpint(gmem_vhost_rings_park(&f->r), ==, 0);
     check_said("park 0, park 1");
+
+    g_assert_cmpint(gmem_vhost_rings_unpark(&f->r), ==, 0);
+    check_said("remove");
+    g_assert_cmpint(gmem_vhost_rings_unpark(&f->r), ==, 0);
+    check_said("");
+    g_assert_cmpint(gmem_vhost_rings_park(&f->r), ==, 0);
+    check_said("add, park 0, park 1");
+}
+
+static void test_resume(Fixture *f, gconstpointer opaque)
+{
+    hold(f);
+    g_assert_true(gmem_vhost_rings_may_resume(&f->r, &f->had));
+    f->dev.protocol_features = 1u << VHOST_USER_PROTOCOL_F_INFLIGHT_SHMFD;
+    g_assert_false(gmem_vhost_rings_may_resume(&f->r, &f->had));
+    f->dev.protocol_features = 0;
+    set_table(f, 1);
+    g_assert_false(gmem_vhost_rings_may_resume(&f->r, &f->had));
 }
 
 static void test_fit(Fixture *f, gconstpointer opaque)
@@ -366,16 +399,17 @@ static void test_faults(Fixture *f, gconstpointer opaque)
 {
     unsigned int at;
 
-    /* call, call; stop, stop; add, park, park; start, call, start, call */
-    for (at = 1; at <= 11; at++) {
+    /* call x2; stop x2; add, park x2; start, call, start, call; remove */
+    for (at = 1; at <= 12; at++) {
         int ret;
 
-        messages = 0;
+        messages = park_gpa = 0;
         fail_at = at;
         ret = gmem_vhost_rings_hold(&f->r, &f->had) ?:
               gmem_vhost_rings_stop(&f->r) ?:
               gmem_vhost_rings_park(&f->r) ?:
-              gmem_vhost_rings_start(&f->r, &f->had);
+              gmem_vhost_rings_start(&f->r, &f->had) ?:
+              gmem_vhost_rings_unpark(&f->r);
         g_assert_cmpint(ret, ==, -EIO);
         g_assert_cmpuint(messages, ==, at);
         gmem_vhost_rings_destroy(&f->r);
@@ -398,6 +432,7 @@ int main(int argc, char **argv)
     ADD("stopped-by-others", 0, test_stopped_by_others);
     ADD("park", 0, test_park);
     ADD("fit", 0, test_fit);
+    ADD("resume", 0, test_resume);
     ADD("faults", 0, test_faults);
     return g_test_run();
 }

@@ -7,10 +7,13 @@
  *     conversion of a page of it; nothing is asked of a back end that has nothing
  *  2. a device that runs: held, stopped, changed, started, in this order; many runs at a time cost one
  *     round; nothing is changed that need not be
- *  3. requests under way: held for a while, stopped, and waited for without end; nothing changes meanwhile.
- *     One that is not answered: let go again and again, and never stopped
- *  4. what is shared is known once the rings stand still, and is there when they go on, also when it
- *     comes while a table is made or sent
+ *  3. requests under way: held for a while, stopped, and waited for; nothing
+ *     changes meanwhile.  One that is not answered: let go again and again, and
+ *     never stopped, or, beside others that are, run again and again; but never
+ *     where the back end would do it twice.  So it goes when nobody asks any more
+ *  4. what is shared is known once it is in the table, and there when the rings go
+ *     on, also when it comes while a table is made or sent, and where they ran
+ *     again without one
  *  5. a page that is marked while a table is made is not let go
  *  6. rings whose memory goes: they do not go on; they do once it is back
  *  7. any call that fails ends the connection, once; afterwards it has nothing, and the guest is told
@@ -18,7 +21,7 @@
  *  9. a device that is stopped with requests under way: it is waited for, and cut after a while; started
  *     again it gets the same table, or none; what was completed while the base stopped it is told
  * 10. a table that cannot be made: what is there stays; the next one is tried
- * 11. the end takes all away, or cuts
+ * 11. the end takes all away, also what parked rings lie in, or cuts
  * 12. two rounds have a rest between them
  */
 
@@ -105,33 +108,85 @@ static void test_round(FakeBackEnd *f, gconstpointer opaque)
     g_assert_true(f->running && !f->held);
 }
 
-static void test_under_way(FakeBackEnd *f, gconstpointer opaque)
+/* Ask for page 5, as a conversion does, until @until; how long the rings ran */
+static int64_t ask_for(FakeBackEnd *f, int64_t *now, int64_t until)
 {
-    int64_t now;
+    int64_t ran = 0;
 
-    f->still = f->done = false;
-    fake_mark(f, 5, 1);
-    g_assert_false(fake_lets_go(f, 5, 1));
-    for (now = fake_steps(f, 0); now < 99; now = fake_steps(f, now)) {
-        g_assert_true(f->running && f->held);
-    }
-    for (; now < 3600 * 1000; now = fake_steps(f, now)) {
+    while (*now < until) {
+        int64_t at;
+
         g_assert_false(fake_lets_go(f, 5, 1));
         g_assert_cmpuint(f->changes, ==, 0);
-        g_assert_cmpuint(f->starts, ==, 0);
+        at = MIN(fake_steps(f, *now), *now + 15);
+        ran += f->running && !f->held ? at - *now : 0;
+        *now = at;
     }
+    return ran;
+}
+
+static void test_under_way(FakeBackEnd *f, gconstpointer opaque)
+{
+    int64_t now = 0;
+
+    f->still = f->done = false;
+    f->redoes = opaque;
+    fake_mark(f, 5, 1);
+    ask_for(f, &now, 99);
+    g_assert_true(f->running && f->held);
+    ask_for(f, &now, 1000);
     g_assert_false(f->running);
-    g_assert_cmpuint(f->cuts, ==, 0);
+    if (f->redoes) {
+        g_assert_cmpint(ask_for(f, &now, 60 * 1000), ==, 0);
+    } else {
+        g_assert_cmpint(ask_for(f, &now, 60 * 1000), >, 20 * 1000);
+        g_assert_cmpuint(f->starts, >, 10);
+    }
+    g_assert_cmpuint(f->cuts + f->unholds, ==, 0);
     f->done = true;
-    g_assert_cmpint(fake_steps(f, now), ==, GMEM_VHOST_NEVER);
+    g_assert_false(fake_lets_go(f, 5, 1));
+    now = fake_steps(f, now);
+    if (now != GMEM_VHOST_NEVER) {
+        /* from one rest to the end of the next round */
+        g_assert_false(fake_lets_go(f, 5, 1));
+        now = fake_steps(f, now);
+        g_assert_false(fake_lets_go(f, 5, 1));
+        fake_steps(f, now + 100);
+    }
     g_assert_true(fake_lets_go(f, 5, 1));
     g_assert_true(f->running);
     fake_check(f, false);
 }
 
+/* The conversion ends with its time: the device stands still for nobody */
+static void test_nobody_asks(FakeBackEnd *f, gconstpointer opaque)
+{
+    bool stopped = opaque;
+    int64_t now = 0;
+
+    f->still = f->done = false;
+    fake_mark(f, 5, 1);
+    ask_for(f, &now, stopped ? 150 : 50);
+    g_assert_cmpint(f->running, ==, !stopped);
+    g_assert_true(f->held);
+    g_assert_cmpint(fake_steps(f, now + 400), ==, GMEM_VHOST_NEVER);
+    g_assert_true(f->running && !f->held);
+    g_assert_cmpuint(f->unholds, ==, !stopped);
+    g_assert_cmpuint(f->starts, ==, stopped);
+
+    /* the next one soon gets what it asks for */
+    f->still = f->done = true;
+    now += 500;
+    g_assert_false(fake_lets_go(f, 5, 1));
+    fake_steps(f, now);
+    g_assert_true(fake_lets_go(f, 5, 1));
+    g_assert_cmpuint(f->cuts, ==, 0);
+    fake_check(f, false);
+}
+
 static void test_silent(FakeBackEnd *f, gconstpointer opaque)
 {
-    int64_t now, held = 0, begin = 0;
+    int64_t now, held = 0, begin = 0, end;
 
     f->still = f->moving = false;
     fake_mark(f, 5, 1);
@@ -148,8 +203,10 @@ static void test_silent(FakeBackEnd *f, gconstpointer opaque)
     g_assert_cmpuint(f->unholds, >, 10);
     g_assert_cmpuint(f->let_gos + f->cuts + f->changes, ==, 0);
     f->moving = true;
-    fake_steps(f, fake_steps(f, fake_steps(f, now) + LATER) + 100);
-    g_assert_true(fake_lets_go(f, 5, 1));
+    for (end = now + 3000; !fake_lets_go(f, 5, 1); now += 10) {
+        g_assert_cmpint(now, <, end);
+        fake_steps(f, now);
+    }
     g_assert_true(f->running && !f->held);
 }
 
@@ -181,11 +238,18 @@ static void test_known(FakeBackEnd *f, gconstpointer opaque)
     f->still = true;
     f->done = false;
     fake_steps(f, LATER + 10);
-    g_assert_true(gmem_vhost_session_knows(&f->session, &number));
+    g_assert_false(f->running);
     fake_make_shared(f, 43, 1);
-    g_assert_true(gmem_vhost_session_knows(&f->session, &other));
+    /* they may run again without a table */
+    g_assert_false(gmem_vhost_session_knows(&f->session, &number));
+    g_assert_false(gmem_vhost_session_knows(&f->session, &other));
+    fake_steps(f, LATER + 2000);
+    g_assert_true(f->running);
+    g_assert_false(gmem_vhost_session_knows(&f->session, &number));
     f->done = true;
-    fake_steps(f, LATER + 1000);
+    fake_steps(f, 2 * LATER);
+    g_assert_true(gmem_vhost_session_knows(&f->session, &number));
+    g_assert_true(gmem_vhost_session_knows(&f->session, &other));
     fake_check(f, false);
 }
 
@@ -266,12 +330,25 @@ static void test_marked_late(FakeBackEnd *f, gconstpointer opaque)
 
 static void test_ring(FakeBackEnd *f, gconstpointer opaque)
 {
+    uint64_t number = 0;
+
     f->ring = 12;
     fake_mark(f, 12, 1);
     g_assert_false(fake_lets_go(f, 12, 1));
     g_assert_cmpint(fake_steps(f, 0), ==, GMEM_VHOST_NEVER);
     g_assert_true(fake_lets_go(f, 12, 1));
     g_assert_cmpuint(f->starts, ==, 0);
+    /* nor does anybody wait for them: what is shared is there when they do */
+    f->shared[12] = false;
+    fake_make_shared(f, 40, 1);
+    g_assert_true(gmem_vhost_session_knows(&f->session, &number));
+    f->shared[12] = true;
+    fake_steps(f, 5);
+    /* even where the guest writes its ring as if requests were under way */
+    f->done = false;
+    g_assert_cmpint(fake_steps(f, LATER), <, GMEM_VHOST_NEVER);
+    g_assert_false(f->running);
+    f->done = true;
 
     /* others convert meanwhile */
     fake_mark(f, 30, 1);
@@ -382,7 +459,7 @@ static void test_drain(FakeBackEnd *f, gconstpointer opaque)
     g_assert_cmpint(fake_steps(f, 9999), ==, GMEM_VHOST_NEVER);
     fake_mark(f, 9, 1);
     g_assert_false(fake_lets_go(f, 9, 1));
-    for (now = 1000; now < 1200; now = fake_steps(f, now)) {
+    for (now = 1000; now < 1400; now = fake_steps(f, now)) {
         g_assert_false(fake_lets_go(f, 9, 1));
     }
     if (opaque) {
@@ -416,16 +493,27 @@ static void test_drain_start(FakeBackEnd *f, gconstpointer opaque)
 
 static void test_no_table(FakeBackEnd *f, gconstpointer opaque)
 {
+    int64_t again;
+
     f->lay_out_error = -ENOSPC;
     fake_mark(f, 9, 1);
     g_assert_false(fake_lets_go(f, 9, 1));
-    g_assert_cmpint(fake_steps(f, 0), ==, GMEM_VHOST_NEVER);
-    g_assert_false(fake_lets_go(f, 9, 1));
+    again = fake_steps(f, 0);
+    g_assert_cmpint(again, <, 1000);
+    g_assert_false(f->running);
     g_assert_cmpuint(f->changes, ==, 0);
+    /* nobody asks any more: with what it has */
+    g_assert_cmpint(fake_steps(f, again), ==, GMEM_VHOST_NEVER);
+    g_assert_true(f->running);
+    g_assert_cmpuint(f->changes, ==, 0);
+
+    g_assert_false(fake_lets_go(f, 9, 1));
+    fake_steps(f, 1000);
+    g_assert_false(fake_lets_go(f, 9, 1));
     g_assert_cmpuint(f->cuts, ==, 0);
     g_assert_false(f->running);
     f->lay_out_error = 0;
-    g_assert_cmpint(fake_steps(f, 1), ==, GMEM_VHOST_NEVER);
+    g_assert_cmpint(fake_steps(f, 1001), ==, GMEM_VHOST_NEVER);
     g_assert_true(fake_lets_go(f, 9, 1));
     g_assert_true(f->running);
     fake_check(f, false);
@@ -441,6 +529,7 @@ static void test_end(FakeBackEnd *f, gconstpointer opaque)
     fake_stop(f, 0);
     gmem_vhost_session_end(&f->session);
     fake_check(f, true);
+    g_assert_false(f->park_there);
     g_assert_cmpuint(f->cuts, ==, 0);
 
     g_assert_cmpint(fake_start(f), ==, 0);
@@ -449,6 +538,20 @@ static void test_end(FakeBackEnd *f, gconstpointer opaque)
     gmem_vhost_session_end(&f->session);
     g_assert_cmpuint(f->cuts, ==, 1);
     g_assert_true(fake_lets_go(f, 0, PAGES));
+    gmem_vhost_session_end(&f->session);
+    g_assert_cmpuint(f->cuts, ==, 1);
+}
+
+/* Nothing but the place of parked rings is there, and the back end keeps it */
+static void test_end_fails(FakeBackEnd *f, gconstpointer opaque)
+{
+    fake_stop(f, 0);
+    fake_mark(f, 9, 1);
+    g_assert_false(fake_lets_go(f, 9, 1));
+    fake_steps(f, 0);
+    fake_check(f, true);
+    g_assert_true(f->park_there);
+    f->fail_at = f->calls + 1;
     gmem_vhost_session_end(&f->session);
     g_assert_cmpuint(f->cuts, ==, 1);
 }
@@ -479,7 +582,10 @@ int main(int argc, char **argv)
     g_test_init(&argc, &argv, NULL);
     ADD("off", 0, setup, test_off);
     ADD("round", 0, setup_running, test_round);
-    ADD("under-way", 0, setup_running, test_under_way);
+    ADD("under-way/runs-again", 0, setup_running, test_under_way);
+    ADD("under-way/waits", 1, setup_running, test_under_way);
+    ADD("nobody-asks/held", 0, setup_running, test_nobody_asks);
+    ADD("nobody-asks/stopped", 1, setup_running, test_nobody_asks);
     ADD("silent", 0, setup_running, test_silent);
     ADD("known", 0, setup_running, test_known);
     ADD("known-late/layout", 0, setup_running, test_known_late);
@@ -501,6 +607,7 @@ int main(int argc, char **argv)
     ADD("drain/start", 0, setup_running, test_drain_start);
     ADD("no-table", 0, setup_running, test_no_table);
     ADD("end", 0, setup_running, test_end);
+    ADD("end-fails", 0, setup_running, test_end_fails);
     ADD("rest", 0, setup_running, test_rest);
     return g_test_run();
 }

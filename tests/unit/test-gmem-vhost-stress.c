@@ -3,12 +3,13 @@
  *
  * SPDX-License-Identifier: GPL-2.0-or-later
  *
- * Each of some threads has pages of its own and makes them private and shared again, at random, while
- * this one does what a main loop does, with a device that starts and stops, has requests under way,
- * and (2.) loses its connection.
+ * Each of some threads has pages of its own and makes them private and shared
+ * again, at random, or begins and undoes that, while this one does what a main
+ * loop does, with a device that starts and stops, has requests under way, and
+ * (2.) loses its connection.
  *
- *  1. a page that was let go is not with the back end until it is shared again, and rings that run
- *     have every page that is said to be known
+ *  1. a page that was let go is not with the back end until it is shared again,
+ *     and rings that run have every page that is said to be known
  *  2. with connections that are cut, the first half of that, and nobody waits for ever
  */
 
@@ -89,7 +90,15 @@ static void *run_guest(void *opaque)
         unsigned int first = draw(&g->random, OWN);
         unsigned int count = 1 + draw(&g->random, OWN - first);
 
-        to_private(g, g->first + first, count);
+        if (draw(&g->random, 4)) {
+            to_private(g, g->first + first, count);
+        } else {
+            /* it is undone, whether it was asked for or not */
+            fake_mark(g->f, g->first + first, count);
+            if (draw(&g->random, 2)) {
+                fake_lets_go(g->f, g->first + first, count);
+            }
+        }
         to_shared(g, g->first + first, count);
     }
     qatomic_dec(g->left);
