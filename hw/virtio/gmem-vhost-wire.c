@@ -3,9 +3,9 @@
  *
  * SPDX-License-Identifier: GPL-2.0-or-later
  *
- * The model is in hw/virtio/gmem-vhost-wire.h.  At most a handful of messages is under way, so writing
- * does not block.  Before reading there is a wait for something to read, in a main context of
- * its own: nothing else runs meanwhile.
+ * The model is in hw/virtio/gmem-vhost-wire.h.  At most a handful of messages is
+ * under way, so writing does not block.  Before reading there is a wait for
+ * something to read, in a main context of our own: nothing else runs meanwhile.
  */
 
 #include "qemu/osdep.h"
@@ -94,6 +94,18 @@ static GSource *watch(CharFrontend *chr)
            class->chr_add_watch(chr->chr, G_IO_IN | G_IO_HUP | G_IO_ERR) : NULL;
 }
 
+/*
+ * One for all, as only one waits at a time.  It takes a file, without which GLib
+ * ends the program; so it is made for the first message of all, and stays
+ */
+static GMainContext *waiting_room(void)
+{
+    static GMainContext *context;
+
+    context = context ?: g_main_context_new();
+    return context;
+}
+
 static void attach(GMainContext *context, GSource *source, GSourceFunc fn,
                    bool *flag)
 {
@@ -104,7 +116,7 @@ static void attach(GMainContext *context, GSource *source, GSourceFunc fn,
 bool gmem_vhost_wire_wait(GmemVhostWire *wire)
 {
     int64_t left = wire->deadline_ms - qemu_clock_get_ms(QEMU_CLOCK_REALTIME);
-    GMainContext *context = g_main_context_new();
+    GMainContext *context = waiting_room();
     GSource *late = g_timeout_source_new(MAX(left, 0));
     GSource *source = watch(wire->chr);
     bool readable = false, is_late = false;
@@ -121,7 +133,6 @@ bool gmem_vhost_wire_wait(GmemVhostWire *wire)
     }
     g_source_destroy(late);
     g_source_unref(late);
-    g_main_context_unref(context);
     return readable;
 }
 

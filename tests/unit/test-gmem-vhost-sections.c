@@ -10,8 +10,9 @@
  *  1. a table has what is shared of all sections, and what does not convert
  *  2. a request of many runs costs one round, to private and back; what was shared is with the back end
  *     when the request is over
- *  3. requests under way: the conversion ends with its time, names us, and has changed nothing; later
- *     ones go through
+ *  3. requests under way: the conversion ends with its time, names us, and has
+ *     changed nothing; later ones go through, also where the device went on
+ *     meanwhile
  *  4. the device is not started: all is taken from the back end, also by the main thread alone, which
  *     nobody can wake; nothing is held afterwards
  *  5. a section that the map has lost is kept until the back end has let go of it, and what it
@@ -47,7 +48,7 @@ static struct {
     GmemVhostSession session;
     uint8_t mapped[PAGES];          /* of the block; atomic */
     unsigned int others;            /* pieces besides */
-    bool running, done;
+    bool running, done, resumes;    /* the latter two are atomic */
     unsigned int rounds;
     QemuMutex bql;
     QemuThread loop;
@@ -130,6 +131,11 @@ static int link_park(void *opaque)
     return 0;
 }
 
+static int link_unpark(void *opaque)
+{
+    return 0;
+}
+
 static int link_change(void *opaque, const GmemPiece *piece, bool add)
 {
     unsigned int page, count = piece->size / PAGE;
@@ -198,6 +204,11 @@ static bool link_rings_fit(void *opaque, const GmemVhostTable *table)
     return true;
 }
 
+static bool link_may_resume(void *opaque, const GmemVhostTable *had)
+{
+    return qatomic_read(&vm.resumes);
+}
+
 static int link_start(void *opaque, const GmemVhostTable *had)
 {
     vm.running = true;
@@ -216,11 +227,12 @@ static void link_cut(void *opaque)
 
 static const GmemVhostLink fake_link = {
     .is_open = link_is_open, .lay_out = link_lay_out, .park = link_park,
-    .change = link_change, .changed = link_changed, .gone = link_gone, .hold = link_hold,
+    .unpark = link_unpark, .change = link_change, .changed = link_changed,
+    .gone = link_gone, .hold = link_hold,
     .is_still = link_is_still, .is_moving = link_is_moving,
     .unhold = link_unhold, .stop = link_stop, .is_done = link_is_done,
-    .rings_fit = link_rings_fit, .start = link_start, .let_go = link_let_go,
-    .cut = link_cut,
+    .rings_fit = link_rings_fit, .may_resume = link_may_resume,
+    .start = link_start, .let_go = link_let_go, .cut = link_cut,
 };
 
 /* ---- the VM ---- */
@@ -384,6 +396,26 @@ static void test_under_way(gconstpointer *x, gconstpointer opaque)
     g_assert_cmpuint(vm.rounds, >, 0);
 }
 
+/* A request that is not answered: its device goes on, with what it has */
+static void test_resumes(gconstpointer *x, gconstpointer opaque)
+{
+    bool runs = false;
+
+    start();
+    qatomic_set(&vm.done, false);
+    qatomic_set(&vm.resumes, true);
+    g_assert_cmpint(convert(7, 1, GMEM_PAGE_PRIVATE, 300, NULL), ==, -EAGAIN);
+    while (!runs) {
+        g_usleep(200);
+        QEMU_LOCK_GUARD(&vm.bql);
+        runs = vm.running;
+    }
+    check(PAGES);
+    qatomic_set(&vm.done, true);
+    g_assert_cmpint(convert(7, 1, GMEM_PAGE_PRIVATE, 60000, NULL), ==, 0);
+    check(PAGES);
+}
+
 static void test_off(gconstpointer *x, gconstpointer opaque)
 {
     start();
@@ -534,6 +566,7 @@ int main(int argc, char **argv)
     ADD("table", true, test_table);
     ADD("runs", true, test_runs);
     ADD("under-way", true, test_under_way);
+    ADD("resumes", true, test_resumes);
     ADD("off/loop", true, test_off);
     ADD("off/main-thread", false, test_off);
     ADD("lost", true, test_lost);

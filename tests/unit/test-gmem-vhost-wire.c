@@ -14,9 +14,11 @@
  *  3. no answer by the deadline, half an answer and the end of the connection, one to another
  *     question, one without the mark of an answer, a refusal: all of them errors
  *  4. after its end: an error at once
+ *  5. without a file that could be opened: messages as usual
  */
 
 #include "qemu/osdep.h"
+#include <sys/resource.h>
 #include <sys/socket.h>
 #include <sys/un.h>
 #include "chardev/char.h"
@@ -268,7 +270,11 @@ static void test_ring(Fixture *f, gconstpointer opaque)
 
 /* ---- one that does as it likes ---- */
 
-/* What comes as an answer to the removal of a region */
+/* The right answer to the removal of a region */
+static const uint32_t right[] = { 38, 5, 8, 0, 0 };
+#define ANSWER ((ssize_t)sizeof(right))
+
+/* What comes as one */
 typedef struct Answer {
     const char *name;
     uint32_t words[5];          /* request, flags, size, number */
@@ -307,6 +313,28 @@ static void test_answer(Fixture *f, gconstpointer opaque)
     close(f->sock);
 }
 
+/* QEMU has no file left to open: that ends no message, and not QEMU */
+static void test_no_files(Fixture *f, gconstpointer opaque)
+{
+    GmemVhostRegion r = region(f, 0);
+    struct rlimit had, none;
+    int i;
+
+    for (i = 0; i < 4; i++) {
+        g_assert_cmpint(write(f->sock, right, ANSWER), ==, ANSWER);
+    }
+    g_assert_cmpint(gmem_vhost_wire_remove(&f->wire, &r), ==, 0);
+    g_assert_cmpint(getrlimit(RLIMIT_NOFILE, &had), ==, 0);
+    none = (struct rlimit) { 3, had.rlim_max };
+    g_assert_cmpint(setrlimit(RLIMIT_NOFILE, &none), ==, 0);
+    g_assert_cmpint(dup(0), ==, -1);
+    for (i = 1; i < 4; i++) {
+        g_assert_cmpint(gmem_vhost_wire_remove(&f->wire, &r), ==, 0);
+    }
+    g_assert_cmpint(setrlimit(RLIMIT_NOFILE, &had), ==, 0);
+    close(f->sock);
+}
+
 static void test_gone(Fixture *f, gconstpointer opaque)
 {
     GmemVhostRegion r = region(f, 0);
@@ -335,6 +363,8 @@ int main(int argc, char **argv)
 
         g_test_add(path, Fixture, &answers[i], setup, test_answer, teardown);
     }
+    g_test_add("/gmem/vhost-wire/no-files", Fixture, NULL, setup,
+               test_no_files, teardown);
     g_test_add("/gmem/vhost-wire/gone", Fixture, NULL, setup, test_gone,
                teardown);
     return g_test_run();
