@@ -3,8 +3,8 @@
  *
  * SPDX-License-Identifier: GPL-2.0-or-later
  *
- * The model is in hw/virtio/gmem-vhost-session.h.  Nothing is done here: what is
- * wanted is noted, for the main loop's next step.
+ * The model is in hw/virtio/gmem-vhost-session.h.  Nothing is done here: what
+ * is wanted is noted, for the main loop's next step.
  */
 
 #include "qemu/osdep.h"

@@ -3,9 +3,10 @@
  *
  * SPDX-License-Identifier: GPL-2.0-or-later
  *
- * The model is in hw/virtio/gmem-vhost-rings.h.  A ring that is stopped and started again may
- * have missed a kick, which is made up for always; and an interrupt, which is made up for only
- * if its used index moved: drivers count interrupts that come for nothing.
+ * The model is in hw/virtio/gmem-vhost-rings.h.  A ring that is stopped and
+ * started again may have missed a kick, which is made up for always; and an
+ * interrupt, which is made up for only if its used index moved: drivers count
+ * interrupts that come for nothing.
  */
 
 #include "qemu/osdep.h"
@@ -14,7 +15,10 @@
 #include "hw/virtio/virtio.h"
 #include "qemu/memfd.h"
 
-/* The region for parked rings: where no guest has memory, with room for rings of 1024 */
+/*
+ * The region for parked rings: where no guest has memory, with room for rings
+ * of 1024
+ */
 #define PARK_GPA ((UINT64_C(1) << 52) - PARK_SIZE)
 #define PARK_SIZE UINT64_C(0x10000)
 #define PARK_AVAIL 0x8000
@@ -40,7 +44,10 @@ int gmem_vhost_rings_init(GmemVhostRings *r, struct vhost_dev *dev,
 
 /* ---- how far they are ---- */
 
-/* False: the back end has not got it (any more), and so nothing of it is under way */
+/*
+ * False: the back end has not got it (any more), and so nothing of it is under
+ * way
+ */
 static bool read_index(const GmemVhostTable *had, uint64_t gpa, uint16_t *index)
 {
     uint16_t *host = gmem_vhost_table_host(had, gpa + INDEX_AT, sizeof(*host));

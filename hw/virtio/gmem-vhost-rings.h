@@ -3,17 +3,19 @@
  *
  * SPDX-License-Identifier: GPL-2.0-or-later
  *
- * The model.  The device stays started all the while, and its driver sees nothing: only the back
- * end is told to stop and to go on.  What is under way is learnt from the used index, which lies in
- * the guest's memory and is read where the back end has it (`had`, which is shared for sure).  A guest
- * that writes nonsense there keeps its own device waiting, or has requests of its own fail.
+ * The model.  The device stays started all the while, and its driver sees
+ * nothing: only the back end is told to stop and to go on.  What is under way
+ * is learnt from the used index, which lies in the guest's memory and is read
+ * where the back end has it (`had`, which is shared for sure).  A guest that
+ * writes nonsense there keeps its own device waiting, or has requests of its
+ * own fail.
  *
- * There are back ends that look for all rings whenever a region is added, and give up where one is in none.
- * So before regions are removed, the rings are *parked*: they are said to lie in a small region of
- * QEMU's own, which stays.
+ * There are back ends that look for all rings whenever a region is added, and
+ * give up where one is in none. So before regions are removed, the rings are
+ * *parked*: they are said to lie in a small region of QEMU's own, which stays.
  *
- * All rings are taken for rings of requests that get answered; devices that keep buffers
- * are refused (hw/virtio/gmem-vhost-user.h).
+ * All rings are taken for rings of requests that get answered; devices that
+ * keep buffers are refused (hw/virtio/gmem-vhost-user.h).
  */
 
 #ifndef HW_VIRTIO_GMEM_VHOST_RINGS_H
@@ -25,11 +27,11 @@
 #include "qemu/event_notifier.h"
 
 typedef struct GmemVhostRing {
-    bool on;                    /* ran when it was last held, or stopped by others */
-    int call;                   /* the file that its completions are to be told by, or -1 */
+    bool on;                    /* ran when it was held, or stopped by others */
+    int call;                   /* the file to tell completions by, or -1 */
     uint16_t told;              /* used index up to which they were */
-    uint16_t seen;              /* used index when it was last looked whether it moves */
-    uint16_t taken;             /* available index up to which it had come when it was stopped */
+    uint16_t seen;              /* used index at the last look for moves */
+    uint16_t taken;             /* available index, where it was stopped */
 } GmemVhostRing;
 
 typedef struct GmemVhostRings {

@@ -3,9 +3,10 @@
  *
  * SPDX-License-Identifier: GPL-2.0-or-later
  *
- * The model is in hw/virtio/gmem-vhost-session.h.  Layouts are numbered.  A conversion marks
- * its pages and asks then: a layout that begins later sees the marks.  One that is made just now may
- * have missed them, so as long as it is made nothing is let go.
+ * The model is in hw/virtio/gmem-vhost-session.h.  Layouts are numbered.  A
+ * conversion marks its pages and asks then: a layout that begins later sees the
+ * marks.  One that is made just now may have missed them, so as long as it is
+ * made nothing is let go.
  */
 
 #include "qemu/osdep.h"
@@ -21,14 +22,21 @@
  */
 #define HOLD_MS 100
 #define HOLD_MOST_MS 1000
-/* A conversion asks again and again: one that was not heard for so long is over */
+/*
+ * A conversion asks again and again: one that was not heard for so long is over
+ */
 #define ASKED_MS 200
 /* The first and the longest pause between two looks at requests under way */
 #define LOOK_MS 1
 #define LOOK_SELDOM_MS 20
-/* A device that was stopped with requests under way: then its connection is cut */
+/*
+ * A device that was stopped with requests under way: then its connection is cut
+ */
 #define DRAIN_MS 500
-/* Between two rounds, and in times of what the last one took: the main loop has other work */
+/*
+ * Between two rounds, and in times of what the last one took: the main loop has
+ * other work
+ */
 #define REST_MS 5
 #define REST_TIMES 4
 /* Tables for what is shared meanwhile, in one step */

@@ -3,8 +3,8 @@
  *
  * SPDX-License-Identifier: GPL-2.0-or-later
  *
- * The model is in hw/virtio/gmem-vhost-wire.h.  At most a handful of messages is
- * under way, so writing does not block.  Before reading there is a wait for
+ * The model is in hw/virtio/gmem-vhost-wire.h.  At most a handful of messages
+ * is under way, so writing does not block.  Before reading there is a wait for
  * something to read, in a main context of our own: nothing else runs meanwhile.
  */
 
@@ -95,8 +95,8 @@ static GSource *watch(CharFrontend *chr)
 }
 
 /*
- * One for all, as only one waits at a time.  It takes a file, without which GLib
- * ends the program; so it is made for the first message of all, and stays
+ * One for all, as only one waits at a time.  It takes a file, without which
+ * GLib ends the program; so it is made for the first message of all, and stays
  */
 static GMainContext *waiting_room(void)
 {

@@ -3,13 +3,15 @@
  *
  * SPDX-License-Identifier: GPL-2.0-or-later
  *
- * 1. settle() comes after every end(), once per request, with the range free; after a request that shared
- *    pages or found them shared, or that left pages shared which were to be private, and after no other; also for those
- *    whose begin() was not called
- * 2. -EAGAIN: it is asked again, with its number, until it answers 0; then the next one, with a
- *    number of its own; one without settle() is left out
- * 3. one that never settles holds a request up until its time is over: then it has succeeded; or until
- *    it is kicked: then it is asked for again, and waits again
+ * 1. settle() comes after every end(), once per request, with the range free;
+ *    after a request that shared pages or found them shared, or that left pages
+ *    shared which were to be private, and after no other; also for those whose
+ *    begin() was not called
+ * 2. -EAGAIN: it is asked again, with its number, until it answers 0; then the
+ *    next one, with a number of its own; one without settle() is left out
+ * 3. one that never settles holds a request up until its time is over: then it
+ *    has succeeded; or until it is kicked: then it is asked for again, and
+ *    waits again
  * 4. one that leaves in the middle of it is not asked again
  */
 

@@ -3,19 +3,21 @@
  *
  * SPDX-License-Identifier: GPL-2.0-or-later
  *
- * The rings lie in memory of the test's, which plays the guest and the back end; messages are noted.
+ * The rings lie in memory of the test's, which plays the guest and the back
+ * end; messages are noted.
  *
- *  1. held: rings that run tell nobody, others are left alone; what the base says of completions meanwhile
- *     is noted, and said when they start
- *  2. still, moving, done, by the indices in memory, also where they wrap; a ring that the back end has
- *     not got is nothing to wait for
- *  3. stopped and started: from where it stopped, at the same place; kicked always, the guest is told only
- *     of rings that moved
+ *  1. held: rings that run tell nobody, others are left alone; what the base
+ *     says of completions meanwhile is noted, and said when they start
+ *  2. still, moving, done, by the indices in memory, also where they wrap; a
+ *     ring that the back end has not got is nothing to wait for
+ *  3. stopped and started: from where it stopped, at the same place; kicked
+ *     always, the guest is told only of rings that moved
  *  4. let go, and no longer held, without having been stopped
  *  5. parked once, until they start again; rings that never were are not; the
- *     place is taken back, and made anew.  Running again with requests under way
- *     takes a back end that does none twice, and rings that it has
- *  6. rings fit a table that has each of their parts in one piece; pins are these parts
+ *     place is taken back, and made anew.  Running again with requests under
+ *     way takes a back end that does none twice, and rings that it has
+ *  6. rings fit a table that has each of their parts in one piece; pins are
+ *     these parts
  *  7. a message that fails ends it, at each one
  */
 

@@ -3,23 +3,27 @@
  *
  * SPDX-License-Identifier: GPL-2.0-or-later
  *
- *  1. a device that is not started: its table is sent when it starts, and emptied by the first
- *     conversion of a page of it; nothing is asked of a back end that has nothing
- *  2. a device that runs: held, stopped, changed, started, in this order; many runs at a time cost one
- *     round; nothing is changed that need not be
+ *  1. a device that is not started: its table is sent when it starts, and
+ *     emptied by the first conversion of a page of it; nothing is asked of a
+ *     back end that has nothing
+ *  2. a device that runs: held, stopped, changed, started, in this order; many
+ *     runs at a time cost one round; nothing is changed that need not be
  *  3. requests under way: held for a while, stopped, and waited for; nothing
  *     changes meanwhile.  One that is not answered: let go again and again, and
  *     never stopped, or, beside others that are, run again and again; but never
- *     where the back end would do it twice.  So it goes when nobody asks any more
- *  4. what is shared is known once it is in the table, and there when the rings go
- *     on, also when it comes while a table is made or sent, and where they ran
- *     again without one
+ *     where the back end would do it twice.  So it goes when nobody asks any
+ *     more
+ *  4. what is shared is known once it is in the table, and there when the rings
+ *     go on, also when it comes while a table is made or sent, and where they
+ *     ran again without one
  *  5. a page that is marked while a table is made is not let go
  *  6. rings whose memory goes: they do not go on; they do once it is back
- *  7. any call that fails ends the connection, once; afterwards it has nothing, and the guest is told
+ *  7. any call that fails ends the connection, once; afterwards it has nothing,
+ *     and the guest is told
  *  8. a connection that is closed, at every phase
- *  9. a device that is stopped with requests under way: it is waited for, and cut after a while; started
- *     again it gets the same table, or none; what was completed while the base stopped it is told
+ *  9. a device that is stopped with requests under way: it is waited for, and
+ *     cut after a while; started again it gets the same table, or none; what
+ *     was completed while the base stopped it is told
  * 10. a table that cannot be made: what is there stays; the next one is tried
  * 11. the end takes all away, also what parked rings lie in, or cuts
  * 12. two rounds have a rest between them
@@ -432,7 +436,10 @@ static void test_closed(FakeBackEnd *f, gconstpointer opaque)
     g_assert_cmpint(fake_steps(f, 2), ==, GMEM_VHOST_NEVER);
 }
 
-/* What is completed while the base stops a device that told nobody is told afterwards */
+/*
+ * What is completed while the base stops a device that told nobody is told
+ * afterwards
+ */
 static void test_rest_told(FakeBackEnd *f, gconstpointer opaque)
 {
     f->still = !opaque;
@@ -574,8 +581,8 @@ static void test_rest(FakeBackEnd *f, gconstpointer opaque)
 }
 
 #define ADD(name, data, setup, fn) \
-    g_test_add("/gmem/vhost-session/" name, FakeBackEnd, GINT_TO_POINTER(data), \
-               setup, fn, teardown)
+    g_test_add("/gmem/vhost-session/" name, FakeBackEnd, \
+               GINT_TO_POINTER(data), setup, fn, teardown)
 
 int main(int argc, char **argv)
 {

@@ -10,7 +10,8 @@
  *
  *  1. a page that was let go is not with the back end until it is shared again,
  *     and rings that run have every page that is said to be known
- *  2. with connections that are cut, the first half of that, and nobody waits for ever
+ *  2. with connections that are cut, the first half of that, and nobody waits
+ *     for ever
  */
 
 #include "qemu/osdep.h"

@@ -3,16 +3,19 @@
  *
  * SPDX-License-Identifier: GPL-2.0-or-later
  *
- * QEMU's own library for back ends reads them, in a thread, at the other end of a real socket:
+ * QEMU's own library for back ends reads them, in a thread, at the other end of
+ * a real socket:
  *
- *  1. regions are added and removed, each where it was said to be, with the file's contents
- *  2. a ring is started, told where to start and whom to tell; stopped, it says how far it came and
- *     still has somebody to tell; and is started again
+ *  1. regions are added and removed, each where it was said to be, with the
+ *     file's contents
+ *  2. a ring is started, told where to start and whom to tell; stopped, it says
+ *     how far it came and still has somebody to tell; and is started again
  *
  * and a back end that does as it likes:
  *
- *  3. no answer by the deadline, half an answer and the end of the connection, one to another
- *     question, one without the mark of an answer, a refusal: all of them errors
+ *  3. no answer by the deadline, half an answer and the end of the connection,
+ *     one to another question, one without the mark of an answer, a refusal:
+ *     all of them errors
  *  4. after its end: an error at once
  *  5. without a file that could be opened: messages as usual
  */
@@ -105,7 +108,10 @@ static void panicked(VuDev *dev, const char *why)
     dev->broken = true;
 }
 
-/* The end of the connection is a message to the library, for which it ends the program */
+/*
+ * The end of the connection is a message to the library, for which it ends the
+ * program
+ */
 static int ends(VuDev *dev, VhostUserMsg *message, int *do_reply)
 {
     if (message->request != VHOST_USER_NONE) {
