@@ -3,10 +3,11 @@
  *
  * SPDX-License-Identifier: GPL-2.0-or-later
  *
- * The model is in hw/virtio/gmem-vhost-table.h.  A guest can make millions of runs.  So
- * pieces that are not pinned are thinned out on the way, whenever there are twice as many as there
- * is room for: what goes then is smaller than all that stay, and would go in the end as well.  The last
- * piece may still grow, and never goes on the way.
+ * The model is in hw/virtio/gmem-vhost-table.h.  A guest can make millions of
+ * runs.  So pieces that are not pinned are thinned out on the way, whenever
+ * there are twice as many as there is room for: what goes then is smaller than
+ * all that stay, and would go in the end as well.  The last piece may still
+ * grow, and never goes on the way.
  */
 
 #include "qemu/osdep.h"
@@ -42,7 +43,9 @@ void gmem_vhost_table_begin(GmemVhostTable *t, unsigned int room,
     t->room = room;
     t->pins = pins;
     t->nr_pins = nr_pins;
+    t->nr_pinned = 0;
     t->lost = 0;
+    t->disorder = false;
 }
 
 /* ---- which ones stay ---- */
@@ -65,7 +68,10 @@ static unsigned int find(const GmemVhostTable *t, uint64_t gpa,
     return low;
 }
 
-/* Mark those of the first @end pieces that have a pin in them; how many are marked */
+/*
+ * Mark those of the first @end pieces that have a pin in them; how many are
+ * marked
+ */
 static unsigned int mark_pinned(GmemVhostTable *t, unsigned int end)
 {
     unsigned int i, at, count = 0;
@@ -92,7 +98,10 @@ static int by_size(const void *a, const void *b)
     return x < y ? 1 : x > y ? -1 : 0;
 }
 
-/* The size of the @stay-th largest of the first @end that are not pinned, 0 where there are fewer */
+/*
+ * The size of the @stay-th largest of the first @end that are not pinned, 0
+ * where there are fewer
+ */
 static uint64_t smallest_to_stay(const GmemVhostTable *t, unsigned int end,
                                  unsigned int stay)
 {
@@ -125,7 +134,10 @@ static unsigned int count_larger(const GmemVhostTable *t, unsigned int end,
     return count;
 }
 
-/* Keep of the first @end pieces those that are pinned and the @stay largest; of equal ones the lower */
+/*
+ * Keep of the first @end pieces those that are pinned and the @stay largest; of
+ * equal ones the lower
+ */
 static void thin(GmemVhostTable *t, unsigned int end, unsigned int stay)
 {
     uint64_t least = smallest_to_stay(t, end, stay);
@@ -160,9 +172,13 @@ static bool joins(const GmemPiece *one, const GmemPiece *two)
 static void thin_on_the_way(GmemVhostTable *t)
 {
     unsigned int end = t->pieces->len - 1;
-    unsigned int most = 2 * t->room + t->nr_pins + 64;
+    unsigned int most = 2 * t->room + t->nr_pins + t->nr_pinned + 64;
 
-    if (end >= most && end - mark_pinned(t, end) >= 2 * t->room) {
+    if (end < most) {
+        return;
+    }
+    t->nr_pinned = mark_pinned(t, end);
+    if (end - t->nr_pinned >= 2 * t->room) {
         thin(t, end, t->room);
     }
 }
@@ -171,7 +187,10 @@ void gmem_vhost_table_add(GmemVhostTable *t, const GmemPiece *piece)
 {
     GmemPiece *last = t->pieces->len ? piece_at(t, t->pieces->len - 1) : NULL;
 
-    assert(piece->size && (!last || last_byte(last) < piece->gpa));
+    if (!piece->size || (last && last_byte(last) >= piece->gpa)) {
+        t->disorder = true;
+        return;
+    }
     if (last && joins(last, piece)) {
         last->size += piece->size;
         last->pinned |= piece->pinned;

@@ -3,12 +3,13 @@
  *
  * SPDX-License-Identifier: GPL-2.0-or-later
  *
- * The model.  A table is a list of *pieces*: ranges that lie in one go in guest-physical memory, in
- * QEMU's, and in one file.  It is made anew each time, from the lowest address to the highest: what
- * touches and lies in one file becomes one piece, because back ends refuse a buffer that crosses
- * two.  A back end takes a few hundred pieces.  Where a guest shares its memory in more
- * runs, those that are needed stay (*pins*: rings, and memory that does not convert), and of the
- * others the largest.
+ * The model.  A table is a list of *pieces*: ranges that lie in one go in
+ * guest-physical memory, in QEMU's, and in one file.  It is made anew each
+ * time, from the lowest address to the highest: what touches and lies in one
+ * file becomes one piece, because back ends refuse a buffer that crosses two.
+ * A back end takes a few hundred pieces.  Where a guest shares its memory in
+ * more runs, those that are needed stay (*pins*: rings, and memory that does
+ * not convert), and of the others the largest.
  *
  * Knows numbers only: callers lock, and tell the back end.
  */
@@ -16,7 +17,10 @@
 #ifndef HW_VIRTIO_GMEM_VHOST_TABLE_H
 #define HW_VIRTIO_GMEM_VHOST_TABLE_H
 
-/* @file: never looked into; @pinned: see above, and set for pieces with a pin in them */
+/*
+ * @file: never looked into; @pinned: see above, and set for pieces with a pin
+ * in them
+ */
 typedef struct GmemPiece {
     uint64_t gpa;
     uint64_t size;
@@ -35,7 +39,9 @@ typedef struct GmemVhostTable {
     unsigned int room;          /* pieces that there may be in the end */
     const GmemPin *pins;        /* the caller's, until the end */
     unsigned int nr_pins;
+    unsigned int nr_pinned;     /* pieces, when they were counted last */
     uint64_t lost;              /* bytes that there was no room for */
+    bool disorder;              /* a piece not behind the others is left out */
 } GmemVhostTable;
 
 void gmem_vhost_table_init(GmemVhostTable *t);

@@ -3,11 +3,15 @@
  *
  * SPDX-License-Identifier: GPL-2.0-or-later
  *
- *  1. neighbours become one piece where they are neighbours in QEMU's memory and in one file
- *  2. no room: the largest stay, of equal ones the lower; what is left out is counted
- *  3. pins stay, however small: all that a ring reaches into; not even room for those is an error
- *  4. looking: ranges that touch, lie in one piece, reach over two; equal tables
- *  5. the highest addresses
+ *  1. neighbours become one piece where they are neighbours in QEMU's memory
+ *     and in one file
+ *  2. no room: the largest stay, of equal ones the lower; what is left out is
+ *     counted
+ *  3. pins stay, however small: all that a ring reaches into; not even room for
+ *     those is an error
+ *  4. looking: ranges that touch, lie in one piece, reach over two; equal
+ *     tables
+ *  5. pieces that are not in order are left out; the highest addresses
  *  6. at random, and very many: beside a plain sort
  */
 
@@ -181,6 +185,22 @@ static void test_look(Fixture *x, gconstpointer opaque)
     gmem_vhost_table_destroy(&other);
 }
 
+static void test_disorder(Fixture *x, gconstpointer opaque)
+{
+    gmem_vhost_table_begin(&x->t, 8, NULL, 0);
+    add(&x->t, 4, 4);
+    g_assert_false(x->t.disorder);
+    add(&x->t, 7, 4);
+    add(&x->t, 0, 2);
+    add(&x->t, 20, 0);
+    g_assert_true(x->t.disorder);
+    add(&x->t, 10, 1);
+    g_assert_true(gmem_vhost_table_end(&x->t));
+    check(&x->t, "4+4 10+1");
+    gmem_vhost_table_begin(&x->t, 8, NULL, 0);
+    g_assert_false(x->t.disorder);
+}
+
 static void test_highest(Fixture *x, gconstpointer opaque)
 {
     GmemPiece top = { -2 * PAGE, 2 * PAGE, 0x1000, &file_one };
@@ -293,6 +313,7 @@ int main(int argc, char **argv)
     ADD("room", 0, test_room);
     ADD("pins", 0, test_pins);
     ADD("look", 0, test_look);
+    ADD("disorder", 0, test_disorder);
     ADD("highest", 0, test_highest);
     ADD("random/few", 60, test_random);
     ADD("random/many", 20000, test_random);
