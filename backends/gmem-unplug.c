@@ -24,6 +24,7 @@
 #include "qemu/thread.h"
 #include "block/aio.h"
 #include "qapi/error.h"
+#include "hw/virtio/gmem-vhost-user.h"
 #include "system/gmem-ram.h"
 #include "system/hostmem-gmem.h"
 #include "hostmem-gmem-internal.h"
@@ -140,6 +141,9 @@ bool gmem_backend_check_plug(HostMemoryBackend *backend, Error **errp)
 
     if (!block || host_memory_backend_is_mapped(backend)) {
         return true;
+    }
+    if (!gmem_vhost_user_check_memory(backend->mr.ram_block, errp)) {
+        return false;
     }
     broken = gmem_block_is_broken(block);
     if (!broken && !restore(block)) {

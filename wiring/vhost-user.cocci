@@ -189,7 +189,7 @@ position p;
 vhost_user_blk_connect(...)
 {
 <...
-+    gmem_vhost_user_vouch(&s->dev);
++    gmem_vhost_user_vouch(&s->dev, GMEM_VHOST_AGAIN);
 ret = vhost_dev_init@p(&s->dev, ...);
 ...>
 }
@@ -234,7 +234,7 @@ position p;
 vuf_device_realize(...)
 {
 <...
-+    gmem_vhost_user_vouch(&fs->vhost_dev);
++    gmem_vhost_user_vouch(&fs->vhost_dev, GMEM_VHOST_ONCE);
 ret = vhost_dev_init@p(&fs->vhost_dev, ...);
 ...>
 }

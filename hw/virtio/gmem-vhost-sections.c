@@ -7,6 +7,8 @@
  */
 
 #include "qemu/osdep.h"
+#include "qemu/error-report.h"
+#include "hw/virtio/gmem-vhost-refuse.h"
 #include "hw/virtio/gmem-vhost-sections.h"
 #include "hw/virtio/gmem-vhost-user.h"
 #include "system/gmem-ram.h"
@@ -25,7 +27,10 @@ typedef struct GmemVhostSection {
 
 /* ---- holders ---- */
 
-/* What of a range of the block is in @s, as [*gpa, *gpa + *size); false: nothing */
+/*
+ * What of a range of the block is in @s, as [*gpa, *gpa + *size); false:
+ * nothing
+ */
 static bool section_range(const Section *s, uint64_t offset, uint64_t *gpa,
                           uint64_t *size)
 {
@@ -159,7 +164,10 @@ static void add_piece(GmemVhostTable *table, const MemoryRegionSection *section,
     gmem_vhost_table_add(table, &piece);
 }
 
-/* What of @section is shared and not converting; all of it, if it does not convert */
+/*
+ * What of @section is shared and not converting; all of it, if it does not
+ * convert
+ */
 static void add_shared(GmemVhostTable *table,
                        const MemoryRegionSection *section)
 {
@@ -169,6 +177,12 @@ static void add_shared(GmemVhostTable *table,
 
     if (!block) {
         add_piece(table, section, start, end - start, true);
+        return;
+    }
+    if (!gmem_vhost_takes(section->mr->ram_block)) {
+        warn_report_once("vhost-user: memory '%s' has huge pages, and is out "
+                         "of reach of devices",
+                         memory_region_name(section->mr));
         return;
     }
     while (gmem_block_next_usable(block, start, end, &run, &size)) {
@@ -206,6 +220,11 @@ void gmem_vhost_sections_lay_out(GmemVhostSections *all,
     }
 }
 
+/*
+ * Taking a holder away waits, with the BQL, for calls that run.  Of these only
+ * the main thread's takes the BQL (gmem_vhost_user_have_step()), and then
+ * nobody else sweeps: it converts in a reset, with the vCPUs paused
+ */
 void gmem_vhost_sections_sweep(GmemVhostSections *all)
 {
     Section *s, *following;

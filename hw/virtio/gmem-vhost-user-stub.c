@@ -7,6 +7,11 @@
 #include "qemu/osdep.h"
 #include "hw/virtio/gmem-vhost-user.h"
 
+bool gmem_vhost_user_check_memory(RAMBlock *rb, Error **errp)
+{
+    return true;
+}
+
 void gmem_vhost_user_remapped(const struct vhost_dev *dev, bool changed)
 {
 }

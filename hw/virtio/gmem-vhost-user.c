@@ -3,11 +3,13 @@
  *
  * SPDX-License-Identifier: GPL-2.0-or-later
  *
- * The model is in hw/virtio/gmem-vhost-user.h.  Per device there is a session (what its back end
- * has), its rings, and the sections of its memory, which are holders.
+ * The model is in hw/virtio/gmem-vhost-user.h.  Per device there is a session
+ * (what its back end has), its rings, and the sections of its memory, which are
+ * holders.
  *
- * A conversion that needs something of a back end wakes the main loop, which does a step
- * of each session; or does that itself, where it runs in the main thread (a reset).
+ * A conversion that needs something of a back end wakes the main loop, which
+ * does a step of each session; or does that itself, where it runs in the main
+ * thread (a reset).
  */
 
 #include "qemu/osdep.h"
@@ -16,7 +18,7 @@
 #include "qemu/error-report.h"
 #include "qemu/main-loop.h"
 #include "qemu/timer.h"
-#include "hw/boards.h"
+#include "hw/virtio/gmem-vhost-refuse.h"
 #include "hw/virtio/gmem-vhost-rings.h"
 #include "hw/virtio/gmem-vhost-sections.h"
 #include "hw/virtio/gmem-vhost-session.h"
@@ -24,14 +26,11 @@
 #include "hw/virtio/gmem-virtio.h"
 #include "standard-headers/linux/vhost_types.h"
 #include "standard-headers/linux/virtio_config.h"
-#include "system/hostmem-gmem.h"
 #include "system/ramblock.h"
 #include "gmem/trace.h"
 
 /* A back end that takes longer for what one step asks of it is disconnected */
 #define ANSWER_MS 5000
-/* The protocol has eight bits for the number of a ring that a file comes with */
-#define MOST_RINGS 256
 
 typedef struct BackEnd {
     struct vhost_dev *dev;
@@ -44,10 +43,16 @@ typedef struct BackEnd {
 
 /* BQL */
 static QLIST_HEAD(, BackEnd) backends = QLIST_HEAD_INITIALIZER(backends);
-static const struct vhost_dev *vouched;
+static struct {
+    const struct vhost_dev *dev;
+    GmemVhostKind kind;
+} vouched;
 static QEMUTimer *timer;
-/* How often one after the other some back end did not answer */
-static unsigned int silences;
+/*
+ * By the name of its chardev: how often, one after the other, one did not
+ * answer
+ */
+static GHashTable *silent;
 
 /* step_all() is about to run; atomic */
 static bool scheduled;
@@ -72,6 +77,24 @@ static int64_t now_ms(void)
 static void grant_time(BackEnd *b)
 {
     b->wire.deadline_ms = now_ms() + ANSWER_MS;
+}
+
+static unsigned int silences(CharFrontend *chr)
+{
+    return silent ? GPOINTER_TO_UINT(g_hash_table_lookup(silent,
+                                                         chr->chr->label)) : 0;
+}
+
+static void set_silences(CharFrontend *chr, unsigned int count)
+{
+    silent = silent ?: g_hash_table_new_full(g_str_hash, g_str_equal, g_free,
+                                             NULL);
+    if (count) {
+        g_hash_table_replace(silent, g_strdup(chr->chr->label),
+                             GUINT_TO_POINTER(count));
+    } else {
+        g_hash_table_remove(silent, chr->chr->label);
+    }
 }
 
 /* ---- steps ---- */
@@ -136,6 +159,10 @@ static int link_lay_out(void *opaque, GmemVhostTable *table, bool empty)
                              "takes, which are %d", room);
         return -ENOSPC;
     }
+    if (table->disorder) {
+        warn_report_once("vhost-user: memory is not mapped in order, and "
+                         "devices do not reach all of it");
+    }
     trace_gmem_vhost_user_table(b->dev, table->pieces->len, table->lost);
     if (table->lost) {
         warn_report_once("vhost-user: memory is shared in more runs than the "
@@ -198,7 +225,7 @@ static void link_cut(void *opaque)
     BackEnd *b = opaque;
 
     trace_gmem_vhost_user_cut(b->dev);
-    silences++;
+    set_silences(b->wire.chr, silences(b->wire.chr) + 1);
     gmem_virtio_complain("vhost-user: a back end does not answer, or not as "
                          "it should, and is disconnected");
     qemu_chr_fe_disconnect(b->wire.chr);
@@ -277,76 +304,24 @@ static const GmemVhostLink vhost_user_link = {
 
 /* ---- connections ---- */
 
-/* Backends may be connected to before there is memory: then only the machine knows */
-static bool vm_is_private(void)
+void gmem_vhost_user_vouch(const struct vhost_dev *dev, GmemVhostKind kind)
 {
-    return qatomic_read(&gmem_touch_armed) ||
-           gmem_machine_has_private_memory(current_machine);
-}
-
-void gmem_vhost_user_vouch(const struct vhost_dev *dev)
-{
-    vouched = dev;
-}
-
-static void refuse_kind(Error **errp)
-{
-    error_setg(errp, "vhost-user: a device of this kind keeps buffers, or "
-               "pointers to them, from which a page that goes private cannot "
-               "be taken");
-    error_append_hint(errp, "In a VM with private memory there are "
-                      "vhost-user-blk and vhost-user-fs.\n");
-}
-
-bool gmem_vhost_user_kind_refused(Error **errp)
-{
-    bool refused = vm_is_private();
-
-    if (refused) {
-        refuse_kind(errp);
-    }
-    return refused;
-}
-
-static bool can_be_had(const struct vhost_dev *dev, Error **errp)
-{
-    if (dev != vouched) {
-        refuse_kind(errp);
-        return false;
-    }
-    if (!virtio_has_feature(dev->protocol_features,
-                            VHOST_USER_PROTOCOL_F_CONFIGURE_MEM_SLOTS) ||
-        !virtio_has_feature(dev->protocol_features,
-                            VHOST_USER_PROTOCOL_F_REPLY_ACK)) {
-        error_setg(errp, "vhost-user: the back end cannot give up single "
-                   "regions of memory with acknowledgement, which a VM with "
-                   "private memory needs");
-        error_append_hint(errp, "Its protocol features must have "
-                          "CONFIGURE_MEM_SLOTS and REPLY_ACK, as those of "
-                          "virtiofsd and qemu-storage-daemon have.\n");
-        return false;
-    }
-    if (dev->nvqs > MOST_RINGS) {
-        error_setg(errp, "vhost-user: %d queues are more than the %d that can "
-                   "be had in a VM with private memory", dev->nvqs,
-                   MOST_RINGS);
-        return false;
-    }
-    return true;
+    vouched.dev = dev;
+    vouched.kind = kind;
 }
 
 bool gmem_vhost_user_answers(const struct vhost_dev *dev, CharFrontend *chr)
 {
     GmemVhostWire wire = { chr };
 
-    if (!vm_is_private() || dev != vouched || find(dev)) {
+    if (!gmem_vhost_vm_is_private() || dev != vouched.dev || find(dev)) {
         return true;
     }
-    wire.deadline_ms = now_ms() + (ANSWER_MS >> MIN(2 * silences, 6));
+    wire.deadline_ms = now_ms() + (ANSWER_MS >> MIN(2 * silences(chr), 6));
     if (gmem_vhost_wire_wait(&wire)) {
         return true;
     }
-    silences++;
+    set_silences(chr, silences(chr) + 1);
     gmem_virtio_complain("vhost-user: a back end that was connected to says "
                          "nothing");
     return false;
@@ -368,16 +343,19 @@ static BackEnd *new_backend(struct vhost_dev *dev, CharFrontend *chr)
 int gmem_vhost_user_connected(struct vhost_dev *dev, VhostUserState *user,
                               Error **errp)
 {
+    GmemVhostKind kind = vouched.dev == dev ? vouched.kind : GMEM_VHOST_OTHER;
     BackEnd *b;
     int ret;
 
-    if (!vm_is_private()) {
+    if (!gmem_vhost_vm_is_private()) {
         return 0;
     }
-    if (!can_be_had(dev, errp)) {
+    /* another device may come to lie there */
+    vouched.dev = NULL;
+    if (!gmem_vhost_can_be_had(dev, user->chr, kind, errp)) {
         return -ENOTSUP;
     }
-    silences = 0;
+    set_silences(user->chr, 0);
     b = new_backend(dev, user->chr);
     ret = gmem_vhost_rings_init(&b->rings, dev, &b->wire);
     if (ret) {
@@ -390,6 +368,9 @@ void gmem_vhost_user_forget(const struct vhost_dev *dev)
 {
     BackEnd *b = find(dev);
 
+    if (vouched.dev == dev) {
+        vouched.dev = NULL;
+    }
     if (!b) {
         return;
     }
@@ -405,7 +386,7 @@ void gmem_vhost_user_forget(const struct vhost_dev *dev)
 uint64_t gmem_vhost_user_features(uint64_t features)
 {
     /* A packed ring does not tell how many of its requests are under way */
-    return vm_is_private() ?
+    return gmem_vhost_vm_is_private() ?
            features & ~(1ULL << VIRTIO_F_RING_PACKED) : features;
 }
 
@@ -413,7 +394,12 @@ uint64_t gmem_vhost_user_features(uint64_t features)
 
 bool gmem_vhost_user_is_ours(const struct vhost_dev *dev)
 {
-    return find(dev) || vm_is_private();
+    return find(dev) || gmem_vhost_vm_is_private();
+}
+
+bool gmem_vhost_user_check_memory(RAMBlock *rb, Error **errp)
+{
+    return QLIST_EMPTY(&backends) || gmem_vhost_check_memory(rb, errp);
 }
 
 int gmem_vhost_user_set_mem_table(struct vhost_dev *dev)
@@ -427,7 +413,9 @@ int gmem_vhost_user_set_mem_table(struct vhost_dev *dev)
         return -ENOTSUP;
     }
     if (!gmem_vhost_session_is_off(&b->session)) {
-        /* the map has changed under running rings: gmem_vhost_user_remapped() */
+        /*
+         * the map has changed under running rings: gmem_vhost_user_remapped()
+         */
         return 0;
     }
     if (vhost_dev_has_iommu(dev)) {
@@ -478,7 +466,9 @@ bool gmem_vhost_user_set_call(const struct vhost_dev *dev,
 {
     BackEnd *b = find(dev);
 
-    /* one that is gone is told nothing, for which a guest need not be told off */
+    /*
+     * one that is gone is told nothing, for which a guest need not be told off
+     */
     return b && (gmem_vhost_rings_set_call(&b->rings, file->index, file->fd) ||
                  !link_is_open(b));
 }

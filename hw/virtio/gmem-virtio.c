@@ -318,14 +318,20 @@ void gmem_virtio_table_unmap(MemoryRegionCache *cache)
 
 /* ---- what the guest does wrong ---- */
 
-void gmem_virtio_report(const char *format, va_list args)
+/* Not more than once in a second, where a guest can cause it for ever */
+static bool may_say(void)
 {
     static unsigned int last_second;
     unsigned int last = qatomic_read(&last_second);
     unsigned int now = get_clock() / NANOSECONDS_PER_SECOND;
 
-    if (!qatomic_read(&gmem_touch_armed) ||
-        (now != last && qatomic_cmpxchg(&last_second, last, now) == last)) {
+    return !qatomic_read(&gmem_touch_armed) ||
+           (now != last && qatomic_cmpxchg(&last_second, last, now) == last);
+}
+
+void gmem_virtio_report(const char *format, va_list args)
+{
+    if (may_say()) {
         error_vreport(format, args);
     }
 }
@@ -341,12 +347,11 @@ void gmem_virtio_complain(const char *format, ...)
 
 void gmem_virtio_complain_err(Error *err, const char *what)
 {
-    if (!qatomic_read(&gmem_touch_armed)) {
+    if (may_say()) {
         error_reportf_err(err, "%s", what);
-        return;
+    } else {
+        error_free(err);
     }
-    gmem_virtio_complain("%s%s", what, error_get_pretty(err));
-    error_free(err);
 }
 
 bool gmem_virtio_vhost_error(VirtIODevice *vdev, int n)

@@ -12,7 +12,7 @@
  *  3. a device that asks nobody has its guest wait for conversions, however often it comes and goes
  *  4. memory that was converted before its first device is restored, too; fresh one is taken at once
  *  5. a page that is busy is tried again
- *  6. memory that is deleted meanwhile, or is broken
+ *  6. memory that is deleted meanwhile, or is broken, or not to be plugged
  */
 
 #include "qemu/osdep.h"
@@ -52,6 +52,17 @@ bool host_memory_backend_is_mapped(HostMemoryBackend *b)
 char *gmem_backend_id(const HostMemoryBackend *b)
 {
     return g_strdup("m");
+}
+
+/* A back end that cannot have the memory */
+static bool refused;
+
+bool gmem_vhost_user_check_memory(RAMBlock *rb, Error **errp)
+{
+    if (refused) {
+        error_setg(errp, "not beside this device");
+    }
+    return !refused;
 }
 
 static QemuEvent freeing;       /* some discard has begun */
@@ -312,6 +323,21 @@ static void test_busy(void)
     teardown();
 }
 
+/* It stays as it is, and is taken as soon as it may be */
+static void test_refused(void)
+{
+    g_autofree char *why = NULL;
+
+    setup(GMEM_PAGE_SHARED);
+    refused = true;
+    why = plug();
+    g_assert_cmpstr(why, ==, "not beside this device");
+    refused = false;
+    g_assert_null(plug());
+    use(false);
+    teardown();
+}
+
 static void test_deleted(void)
 {
     setup(GMEM_PAGE_SHARED);
@@ -356,6 +382,7 @@ int main(int argc, char **argv)
     g_test_add_func("/gmem/unplug/asks-nobody", test_asks_nobody);
     g_test_add_func("/gmem/unplug/first-use", test_first_use);
     g_test_add_func("/gmem/unplug/busy", test_busy);
+    g_test_add_func("/gmem/unplug/refused", test_refused);
     g_test_add_func("/gmem/unplug/deleted", test_deleted);
     g_test_add_func("/gmem/unplug/broken", test_broken);
     return g_test_run();

@@ -3,27 +3,31 @@
  *
  * SPDX-License-Identifier: GPL-2.0-or-later
  *
- * Engine, sections and session are real.  The kernel, the memory map and the back end are faked: the
- * back end keeps a book of what it has mapped, and the kernel takes no page that is in it.  A
- * thread plays the main loop.
+ * Engine, sections and session are real.  The kernel, the memory map and the
+ * back end are faked: the back end keeps a book of what it has mapped, and the
+ * kernel takes no page that is in it.  A thread plays the main loop.
  *
- *  1. a table has what is shared of all sections, and what does not convert
- *  2. a request of many runs costs one round, to private and back; what was shared is with the back end
- *     when the request is over
+ *  1. a table has what is shared of all sections, and what does not convert,
+ *     but nothing of memory that converts and has huge pages
+ *  2. a request of many runs costs one round, to private and back; what was
+ *     shared is with the back end when the request is over
  *  3. requests under way: the conversion ends with its time, names us, and has
  *     changed nothing; later ones go through, also where the device went on
  *     meanwhile
- *  4. the device is not started: all is taken from the back end, also by the main thread alone, which
- *     nobody can wake; nothing is held afterwards
- *  5. a section that the map has lost is kept until the back end has let go of it, and what it
- *     covers converts meanwhile
- *  6. a page that somebody else does not let go of is left out by the round of another one, and is with
- *     the back end again when that is over, though nobody asked us for it
- *  7. threads convert, while sections come and go and the device starts and stops
+ *  4. the device is not started: all is taken from the back end, also by the
+ *     main thread alone, which nobody can wake; nothing is held afterwards
+ *  5. a section that the map has lost is kept until the back end has let go of
+ *     it, and what it covers converts meanwhile
+ *  6. a page that somebody else does not let go of is left out by the round of
+ *     another one, and is with the back end again when that is over, though
+ *     nobody asked us for it
+ *  7. threads convert, while sections come and go and the device starts and
+ *     stops
  */
 
 #include "qemu/osdep.h"
 #include "qemu/lockable.h"
+#include "hw/virtio/gmem-vhost-refuse.h"
 #include "hw/virtio/gmem-vhost-sections.h"
 #include "hw/virtio/gmem-vhost-user.h"
 #include "system/gmem-ram.h"
@@ -48,6 +52,7 @@ static struct {
     GmemVhostSession session;
     uint8_t mapped[PAGES];          /* of the block; atomic */
     unsigned int others;            /* pieces besides */
+    bool huge;                      /* pages of the block */
     bool running, done, resumes;    /* the latter two are atomic */
     unsigned int rounds;
     QemuMutex bql;
@@ -60,6 +65,16 @@ static struct {
 GmemBlock *gmem_from_ramblock(const RAMBlock *rb)
 {
     return rb == (RAMBlock *)&vm ? vm.block : NULL;
+}
+
+const char *memory_region_name(const MemoryRegion *mr)
+{
+    return "mr";
+}
+
+bool gmem_vhost_takes(RAMBlock *rb)
+{
+    return !vm.huge;
 }
 
 void memory_region_ref(MemoryRegion *mr)
@@ -361,6 +376,21 @@ static void test_table(gconstpointer *x, gconstpointer opaque)
     g_assert_cmpuint(vm.rounds, ==, 1);
 }
 
+/* Nobody gets any of it, and it converts */
+static void test_huge(gconstpointer *x, gconstpointer opaque)
+{
+    unsigned int page;
+
+    vm.huge = true;
+    start();
+    QEMU_LOCK_GUARD(&vm.bql);
+    for (page = 0; page < PAGES; page++) {
+        g_assert_false(vm.mapped[page]);
+    }
+    g_assert_cmpuint(vm.others, ==, 1);
+    g_assert_cmpint(convert(0, PAGES, GMEM_PAGE_PRIVATE, 0, NULL), ==, 0);
+}
+
 static void test_runs(gconstpointer *x, gconstpointer opaque)
 {
     unsigned int page;
@@ -447,7 +477,9 @@ static void test_lost(gconstpointer *x, gconstpointer opaque)
     check(PAGES / 2);
 }
 
-/* Lets go of all pages but STUCK; as soon as that is marked, another one goes */
+/*
+ * Lets go of all pages but STUCK; as soon as that is marked, another one goes
+ */
 #define STUCK 50u
 
 static int elder_begin(GmemHolder *holder, uint64_t offset, uint64_t size,
@@ -564,6 +596,7 @@ int main(int argc, char **argv)
 {
     g_test_init(&argc, &argv, NULL);
     ADD("table", true, test_table);
+    ADD("huge", true, test_huge);
     ADD("runs", true, test_runs);
     ADD("under-way", true, test_under_way);
     ADD("resumes", true, test_resumes);
