@@ -6,7 +6,7 @@
 // when they are told at all. Devices that can be had are vouched for, the others are refused; cards and
 // crypto devices, whose back ends may be there before the memory, and for which the base would wait again and again, before they
 // connect. Packed rings are
-// not offered. A disk that waits for its reset is not started when its back end comes back. What is printed of a
+// not offered, and ACCESS_PLATFORM is. A disk that waits for its reset is not started when its back end comes back. What is printed of a
 // back end that is gone is limited, because a guest can cause it as often as it likes.
 //
 // Engines: gmem
@@ -69,7 +69,7 @@ position p;
 vhost_user_get_features(...)
 {
 <...
-+    *features = gmem_vhost_user_features(*features);
++    *features = gmem_vhost_user_features(dev, *features);
 return 0@p;
 ...>
 }

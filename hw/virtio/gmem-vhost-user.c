@@ -383,11 +383,18 @@ void gmem_vhost_user_forget(const struct vhost_dev *dev)
     g_free(b);
 }
 
-uint64_t gmem_vhost_user_features(uint64_t features)
+uint64_t gmem_vhost_user_features(const struct vhost_dev *dev,
+                                  uint64_t features)
 {
-    /* A packed ring does not tell how many of its requests are under way */
-    return gmem_vhost_vm_is_private() ?
-           features & ~(1ULL << VIRTIO_F_RING_PACKED) : features;
+    if (gmem_vhost_vm_is_private()) {
+        /* It does not tell how many of its requests are under way */
+        features &= ~(1ULL << VIRTIO_F_RING_PACKED);
+    }
+    if (find(dev)) {
+        /* The base does not tell it, unless there is a virtual IOMMU */
+        features |= 1ULL << VIRTIO_F_IOMMU_PLATFORM;
+    }
+    return features;
 }
 
 /* ---- what the base does ---- */

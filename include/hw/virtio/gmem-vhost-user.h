@@ -49,8 +49,13 @@ bool gmem_vhost_user_answers(const struct vhost_dev *dev, CharFrontend *chr);
 /* A back end has said what it can.  0, or -ENOTSUP and @errp is set. */
 int gmem_vhost_user_connected(struct vhost_dev *dev, VhostUserState *user,
                               Error **errp);
-/* Of the features that a back end offers: those that can be had. */
-uint64_t gmem_vhost_user_features(uint64_t features);
+/*
+ * Of the features that a back end offers: those that can be had.  And one that
+ * it need not know of: a guest must go by its own rules for DMA, and the
+ * addresses that come of that are what the table says, without a virtual IOMMU.
+ */
+uint64_t gmem_vhost_user_features(const struct vhost_dev *dev,
+                                  uint64_t features);
 /* The connection of @dev, or @dev itself, goes. */
 void gmem_vhost_user_forget(const struct vhost_dev *dev);
 
