@@ -3,10 +3,11 @@
  *
  *  1. memory backends on a machine with private memory: which are refused
  *  2. the machine and the object call themselves unprotected
- *  3. command lines that must end with one message: other accelerators, -mem-path
+ *  3. command lines that must end with one message: other accelerators, -mem-path;
+ *     vhost-user backends that connect before there are devices, also from a monitor
  *  4. an explicit confidential guest wins over the machine's default
  *
- * Starting such a machine, smm=on, migration and reset: the lab.
+ * Starting such a machine, smm=on, migration and reset, vhost-user devices: the lab.
  *
  * SPDX-License-Identifier: GPL-2.0-or-later
  */
@@ -51,6 +52,9 @@ typedef struct Refused {
     const char *error;
 } Refused;
 
+#define VHOST_USER "vhost-user: a device of this kind keeps buffers, or " \
+    "pointers to them, from which a page that goes private cannot be taken"
+
 static const Refused refused[] = {
     { "-machine q35-swp -accel tcg",
       "memory-backend-gmem 'pc.ram' needs KVM" },
@@ -65,6 +69,10 @@ static const Refused refused[] = {
       "required" },
     { "-object sw-protected-guest,id=s,on-fault=panic",
       "does not accept value 'panic'" },
+    { "-machine q35-swp -accel qtest -chardev null,id=c "
+      "-netdev vhost-user,id=n,chardev=c", VHOST_USER },
+    { "-machine q35-swp -accel qtest -chardev null,id=c "
+      "-object cryptodev-vhost-user,id=o,chardev=c", VHOST_USER },
     { "-machine q35 -object memory-backend-gmem,id=m,size=32M,share=off -m 32M",
       "memory-backend-gmem 'm' cannot have share=off" },
 };
@@ -100,6 +108,39 @@ static void test_command_lines(void)
             g_test_fail();
         }
     }
+}
+
+/* Any other machine has other things to say, if any */
+static void check_vhost_user(const char *machine, bool refuses)
+{
+    static const char *const commands[] = {
+        "{'execute': 'netdev_add', 'arguments': {"
+        " 'type': 'vhost-user', 'id': 'n0', 'chardev': 'c'}}",
+        "{'execute': 'object-add', 'arguments': {"
+        " 'qom-type': 'cryptodev-vhost-user', 'id': 'o0', 'chardev': 'c'}}",
+    };
+    QTestState *qts = qtest_initf("-machine %s --preconfig -nodefaults "
+                                  "-chardev null,id=c", machine);
+
+    for (size_t i = 0; i < G_N_ELEMENTS(commands); i++) {
+        QDict *rsp = qtest_qmp(qts, "%p", qobject_from_json(commands[i],
+                                                            &error_abort));
+        QDict *error = qdict_get_qdict(rsp, "error");
+        const char *desc = error ? qdict_get_str(error, "desc") : "success";
+
+        if (!strcmp(desc, VHOST_USER) != refuses) {
+            g_test_message("%s, %s: %s", machine, commands[i], desc);
+            g_test_fail();
+        }
+        qobject_unref(rsp);
+    }
+    qtest_quit(qts);
+}
+
+static void test_vhost_user(void)
+{
+    check_vhost_user("q35-swp", true);
+    check_vhost_user("q35", false);
 }
 
 static void test_labels(void)
@@ -142,6 +183,7 @@ int main(int argc, char **argv)
     g_test_init(&argc, &argv, NULL);
     qtest_add_func("gmem/swp/backends", test_backends);
     qtest_add_func("gmem/swp/command-lines", test_command_lines);
+    qtest_add_func("gmem/swp/vhost-user", test_vhost_user);
     qtest_add_func("gmem/swp/labels", test_labels);
     qtest_add_func("gmem/swp/default-guest", test_default_guest);
     return g_test_run();
