@@ -199,6 +199,11 @@ class Serial:
             with self.changed:
                 self.changed.wait_for(lambda: len(self.data) > size or self.ended, left)
 
+    def forget(self):
+        """What was said so far matches nothing any more."""
+        with self.changed:
+            self.data = b''
+
     def write(self, text):
         self.socket.sendall(text.encode())
 
