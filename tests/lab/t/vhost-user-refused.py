@@ -77,7 +77,8 @@ def device_add(vm, port, driver, path, options='', **more):
     """Add a chardev and a device with it: None, or why not."""
     words = f'socket,id=c{port},path={path}{options}'
     try:
-        if said := vm.qmp.hmp(f'chardev-add {words}'):
+        said = vm.qmp.hmp(f'chardev-add {words}')
+        if said.startswith('Error'):
             return f'no chardev: {said}'
         deadline = time.monotonic() + PATIENCE
         while 'disconnected' in vm.qmp.hmp('info chardev') and time.monotonic() < deadline:
