@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
-"""A Linux guest with a virtio disk, a virtio network card and a card of the lab's that pass checked traffic.
+"""A Linux guest with a virtio disk, a virtio network card and a card of the lab's: checked traffic.
 
     make_disk()
     with TrafficVm(layout, assigned=True) as vm:
@@ -14,13 +14,15 @@ long as a request takes: a millisecond, because the disk is a null_blk that take
 keeps what is written). The kernel's vhost-net has the card. Both devices have ACCESS_PLATFORM, and
 the guest bounces all its DMA, as a confidential guest does. One of two cards of the lab, between which
 the emulator has a cable, is the guest's by VFIO; the lab has the other.
-The program tests/guest-linux/traffic makes the traffic and checks it, in the guest and, of the networks, here.
+The program tests/guest-linux/traffic makes the traffic and checks it, in the guest and, of the
+networks, here.
 """
 import collections
 import os
 import re
 import subprocess
 
+import labfs
 import labvfio
 from lablib import PATIENCE
 from lablinux import LinuxVm
@@ -64,11 +66,17 @@ def make_disk(path=DISK, nanoseconds=1000000):
 
 
 class TrafficVm(LinuxVm):
-    """The guest with disk and card; and with a card of the lab's, if one is to be assigned."""
+    """The guest with disk and card; with a card of the lab's, if one is to be assigned; and with the
+    files of a FileServer.
+    """
 
-    def __init__(self, layout, append='', assigned=False, **options):
+    def __init__(self, layout, append='', assigned=False, server=None, **options):
         self.networks = NETWORKS if assigned else {'net': NETWORKS['net']}
+        self.disks = {'disk': f'/dev/vda {DISK_MIB}'}
         more = labvfio.arguments('iommufd', labvfio.IGB) if assigned else []
+        if server:
+            self.disks['files'] = f'{labfs.MOUNTED}/{labfs.FILE} {labfs.FILE_MIB}'
+            more += server.arguments
         super().__init__(layout, DEVICES + more, f'swiotlb=16384,force,track_hiwater {append}',
                          files=[program()], **options)
 
@@ -84,9 +92,9 @@ def network_up(vm):
         subprocess.run(['busybox', 'ifconfig', interface(name), network.host, 'netmask',
                         '255.255.255.0', 'up'], check=True)
         status, text = vm.run(
-            'for i in /sys/class/net/*; do case $(readlink $i/device/driver) in '
-            f'*/{network.driver}) ip addr add {network.guest}/24 dev ${{i##*/}} && ip link set ${{i##*/}} up;; '
-            'esac; done')
+            f'for i in /sys/class/net/*; do case $(readlink $i/device/driver) in */{network.driver}) '
+            f'i=${{i##*/}}; ip addr add {network.guest}/24 dev $i && ip link set $i up; break;; '
+            'esac; false; done')
         if status or text:
             break
     return status, text
@@ -150,9 +158,9 @@ def ended(text):
 
 
 def pass_traffic(vm, seconds, seed):
-    """Disk and networks at once, for so long: {'disk': Counts, network: Ends, ...}"""
+    """Disks and networks at once, for so long: {disk: Counts, network: Ends, ...}"""
     listeners = {name: Listener(network.host, seconds, seed) for name, network in vm.networks.items()}
-    jobs = {'disk': f'disk /dev/vda {DISK_MIB}'}
+    jobs = {name: f'disk {where}' for name, where in vm.disks.items()}
     jobs.update({name: f'connect {network.host} {PORT}' for name, network in vm.networks.items()})
     status, text = vm.run(
         ''.join(f'/traffic {job} {seconds} {seed} >/{name} 2>&1 & {name}=$!; ' for name, job in jobs.items())

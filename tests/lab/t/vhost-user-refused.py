@@ -12,6 +12,7 @@ The back end is a thread here that answers what QEMU asks before a device starts
 5. an ordinary machine refuses none of the first two
 """
 import os
+import re
 import socket
 import struct
 import tempfile
@@ -81,7 +82,8 @@ def device_add(vm, port, driver, path, options='', **more):
         if said.startswith('Error'):
             return f'no chardev: {said}'
         deadline = time.monotonic() + PATIENCE
-        while 'disconnected' in vm.qmp.hmp('info chardev') and time.monotonic() < deadline:
+        while re.search(rf'^c{port}: .*disconnected', vm.qmp.hmp('info chardev'), re.MULTILINE) \
+                and time.monotonic() < deadline:
             time.sleep(0.1)
         vm.qmp.command('device_add', driver=driver, id=f'd{port}', bus=f'port{port}',
                        chardev=f'c{port}', **more)

@@ -32,7 +32,7 @@ SECONDS = 300 if SOAK else 15
 DEVICE = ['-device', 'pcie-root-port,id=port0,chassis=1',
           '-chardev', f'socket,id=backend,path={SOCKET},reconnect-ms=500',
           '-device', 'vhost-user-blk-pci,id=disk0,bus=port0,chardev=backend,num-queues=2,romfile=']
-MAPPED = re.compile(r'^([0-9a-f]+)-([0-9a-f]+) .*(?:guest_memfd|guest-memfd|memfd:)', re.MULTILINE)
+MAPPED = re.compile(r'^([0-9a-f]+)-([0-9a-f]+) .*(?:kvm-gmem|guest_memfd|memfd:)', re.MULTILINE)
 
 
 class Daemon:
