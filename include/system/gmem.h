@@ -120,15 +120,18 @@ typedef struct GmemProviderOps {
  * @end: the range now has state @state; where that is shared, the holder may
  *     use it.  Called after every successful begin, and with GMEM_PAGE_SHARED also
  *     without one: after a conversion to shared, and where one to private was
- *     undone, for the range may have been left out as converting.  Must tolerate pages that it holds already (a late joiner's
- *     replay may have come first).  Cannot fail: a holder that cannot map
- *     what became shared reports that itself and does without.
+ *     undone, for the range may have been left out as converting.  Must tolerate
+ *     pages that it holds already, or that a replay gives it in another thread at
+ *     the same time.  Cannot fail: a holder that cannot map what became shared
+ *     reports that itself and does without.
  *
- * @settle: may be NULL.  A request has shared pages of the block (or found them so), or left them
- *     shared that were to be private; its end() calls are all made, its ranges are free again.  Whoever
- *     needs time until it can be reached through these pages answers -EAGAIN until it can, and sleeps for a
- *     moment only; it is asked again for a second at most, and not for longer than the block's
- *     conversion-timeout.  *@number is 0 the first time, and the holder's own until it answers 0.
+ * @settle: may be NULL.  A request has shared pages of the block (or found them
+ *     so), or left them shared that were to be private; its end() calls are all
+ *     made, its ranges are free again.  Whoever needs time until it can be reached
+ *     through these pages answers -EAGAIN until it can, and sleeps for a moment
+ *     only; it is asked again for a second at most, and not for longer than the
+ *     block's conversion-timeout.  *@number is 0 the first time, and the holder's
+ *     own until it answers 0.
  *
  * One holder's begin never waits for another's.  Calls for different ranges
  * come from several threads at once; begin/end pairs of one range never overlap.
