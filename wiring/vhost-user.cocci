@@ -26,6 +26,8 @@
 // Hook: remapped hw/virtio/vhost.c 1
 // Include: net/vhost-user.c hw/virtio/gmem-vhost-user.h
 // Hook: no_net net/vhost-user.c 1
+// Include: net/passt.c hw/virtio/gmem-vhost-user.h
+// Hook: no_passt net/passt.c 1
 // Include: backends/cryptodev-vhost-user.c hw/virtio/gmem-vhost-user.h
 // Hook: no_crypto backends/cryptodev-vhost-user.c 1
 // Include: hw/block/vhost-user-blk.c hw/virtio/gmem-vhost-user.h
@@ -172,6 +174,18 @@ net_init_vhost_user@p(...)
 ...
 }
 
+// Before there is a client: the end of one whose program was not started sends a signal to all of us
+@no_passt@
+position p;
+@@
+net_init_passt@p(...)
+{
++    if (netdev->u.passt.vhost_user && gmem_vhost_user_kind_refused(errp)) {
++        return -1;
++    }
+...
+}
+
 @no_crypto@
 position p;
 @@
@@ -189,7 +203,7 @@ position p;
 vhost_user_blk_connect(...)
 {
 <...
-+    gmem_vhost_user_vouch(&s->dev, GMEM_VHOST_AGAIN);
++    gmem_vhost_user_vouch(&s->dev, vdev, GMEM_VHOST_AGAIN);
 ret = vhost_dev_init@p(&s->dev, ...);
 ...>
 }
@@ -234,7 +248,7 @@ position p;
 vuf_device_realize(...)
 {
 <...
-+    gmem_vhost_user_vouch(&fs->vhost_dev, GMEM_VHOST_ONCE);
++    gmem_vhost_user_vouch(&fs->vhost_dev, vdev, GMEM_VHOST_ONCE);
 ret = vhost_dev_init@p(&fs->vhost_dev, ...);
 ...>
 }

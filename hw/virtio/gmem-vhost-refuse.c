@@ -13,6 +13,7 @@
 #include "hw/boards.h"
 #include "hw/virtio/gmem-vhost-refuse.h"
 #include "hw/virtio/gmem-vhost-user.h"
+#include "hw/virtio/virtio-bus.h"
 #include "hw/virtio/virtio.h"
 #include "system/gmem-ram.h"
 #include "system/hostmem-gmem.h"
@@ -91,6 +92,19 @@ static bool stays_away(const CharFrontend *chr, Error **errp)
     return false;
 }
 
+bool gmem_vhost_addresses_are_guests(VirtIODevice *vdev, Error **errp)
+{
+    if (!virtio_host_has_feature(vdev, VIRTIO_F_IOMMU_PLATFORM) ||
+        !virtio_bus_device_iommu_enabled(vdev)) {
+        return true;
+    }
+    error_setg(errp, "vhost-user: a device behind a virtual IOMMU cannot be "
+               "had in a VM with private memory");
+    error_append_hint(errp, "Leave the IOMMU out, or put the device on a bus "
+                      "that bypasses it.\n");
+    return false;
+}
+
 /* ---- memory ---- */
 
 bool gmem_vhost_takes(RAMBlock *rb)
@@ -114,9 +128,11 @@ bool gmem_vhost_check_memory(RAMBlock *rb, Error **errp)
     return false;
 }
 
+/* What no device has is no memory of the guest's, and may go again */
 static int check_block(RAMBlock *rb, void *errp)
 {
-    return !gmem_vhost_check_memory(rb, errp);
+    return rb->mr && memory_region_is_mapped(rb->mr) &&
+           !gmem_vhost_check_memory(rb, errp);
 }
 
 bool gmem_vhost_can_be_had(const struct vhost_dev *dev, const CharFrontend *chr,

@@ -29,6 +29,12 @@ bool gmem_vhost_vm_is_private(void);
 bool gmem_vhost_can_be_had(const struct vhost_dev *dev, const CharFrontend *chr,
                            GmemVhostKind kind, Error **errp);
 
+/*
+ * Does @vdev go by the guest's own addresses, whatever its driver is told?
+ * False: @errp is set.
+ */
+bool gmem_vhost_addresses_are_guests(VirtIODevice *vdev, Error **errp);
+
 /* Can a back end have @rb?  False: @errp is set; the first one only asks. */
 bool gmem_vhost_takes(RAMBlock *rb);
 bool gmem_vhost_check_memory(RAMBlock *rb, Error **errp);

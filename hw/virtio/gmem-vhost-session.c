@@ -286,14 +286,15 @@ static void keep(GmemVhostSession *s)
 }
 
 /* The rings cannot go on: when to look again */
-static int64_t stand_still(GmemVhostSession *s, int64_t now)
+static int64_t stand_still(GmemVhostSession *s, int64_t now, int64_t began_us)
 {
     QEMU_LOCK_GUARD(&s->lock);
     if (!is_wanted_locked(s, now)) {
         return GMEM_VHOST_NEVER;
     }
     if (!s->stuck) {
-        return now + LOOK_MS;
+        rest(s, now, began_us);
+        return s->not_before;
     }
     return s->shared > s->done ? GMEM_VHOST_NEVER : now + ASKED_MS;
 }
@@ -313,14 +314,16 @@ static int64_t step_stopped(GmemVhostSession *s, int64_t now)
             return GMEM_VHOST_NEVER;
         }
         if (s->stuck || !s->link->rings_fit(s->opaque, &s->had)) {
-            return stand_still(s, now);
+            return stand_still(s, now, began_us);
         }
         if (goes_on(s, now)) {
             rest(s, now, began_us);
             return restart(s, now);
         }
     }
-    return now + LOOK_MS;
+    /* somebody wants something again each time: the others have their turn */
+    rest(s, now, began_us);
+    return s->not_before;
 }
 
 static bool can_be_stopped(GmemVhostSession *s, int64_t now)

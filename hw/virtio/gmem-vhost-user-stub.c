@@ -12,6 +12,11 @@ bool gmem_vhost_user_check_memory(RAMBlock *rb, Error **errp)
     return true;
 }
 
+bool gmem_vhost_user_kind_refused(Error **errp)
+{
+    return false;
+}
+
 void gmem_vhost_user_remapped(const struct vhost_dev *dev, bool changed)
 {
 }

@@ -45,6 +45,7 @@ typedef struct BackEnd {
 static QLIST_HEAD(, BackEnd) backends = QLIST_HEAD_INITIALIZER(backends);
 static struct {
     const struct vhost_dev *dev;
+    VirtIODevice *vdev;
     GmemVhostKind kind;
 } vouched;
 static QEMUTimer *timer;
@@ -304,9 +305,11 @@ static const GmemVhostLink vhost_user_link = {
 
 /* ---- connections ---- */
 
-void gmem_vhost_user_vouch(const struct vhost_dev *dev, GmemVhostKind kind)
+void gmem_vhost_user_vouch(const struct vhost_dev *dev, VirtIODevice *vdev,
+                           GmemVhostKind kind)
 {
     vouched.dev = dev;
+    vouched.vdev = vdev;
     vouched.kind = kind;
 }
 
@@ -352,7 +355,8 @@ int gmem_vhost_user_connected(struct vhost_dev *dev, VhostUserState *user,
     }
     /* another device may come to lie there */
     vouched.dev = NULL;
-    if (!gmem_vhost_can_be_had(dev, user->chr, kind, errp)) {
+    if (!gmem_vhost_can_be_had(dev, user->chr, kind, errp) ||
+        !gmem_vhost_addresses_are_guests(vouched.vdev, errp)) {
         return -ENOTSUP;
     }
     set_silences(user->chr, 0);

@@ -38,7 +38,9 @@ static bool has_private_memory;
 static GmemBlockMode mode;
 static size_t page_size;
 static bool converts;
-static RAMBlock memory = { .idstr = "ram0" };
+static MemoryRegion region;
+static RAMBlock memory = { .idstr = "ram0", .mr = &region };
+static bool mapped = true, has_iommu;
 
 MachineState *current_machine;
 unsigned int gmem_touch_armed;
@@ -71,8 +73,20 @@ int __wrap_qemu_ram_foreach_block(RAMBlockIterFunc fn, void *opaque)
     return fn(&memory, opaque);
 }
 
+bool memory_region_is_mapped(MemoryRegion *mr)
+{
+    return mapped;
+}
+
+bool virtio_bus_device_iommu_enabled(VirtIODevice *vdev)
+{
+    return has_iommu;
+}
+
 static void setup(void)
 {
+    mapped = true;
+    has_iommu = false;
     has_private_memory = true;
     gmem_touch_armed = 0;
     mode = GMEM_BLOCK_MODE_SPLIT;
@@ -201,12 +215,32 @@ static void test_huge(void)
     g_assert_false(gmem_vhost_check_memory(&memory, &err));
     g_assert_nonnull(strstr(error_get_pretty(err), error));
     error_free(err);
+    /* that no device has */
+    mapped = false;
+    check(&fine, NULL);
+    mapped = true;
     mode = GMEM_BLOCK_MODE_NONE;
     check(&fine, NULL);
     mode = GMEM_BLOCK_MODE_SPLIT;
     converts = false;
     check(&fine, NULL);
     g_assert_true(gmem_vhost_check_memory(&memory, &error_abort));
+}
+
+static void test_iommu(void)
+{
+    VirtIODevice vdev = {};
+    Error *err = NULL;
+
+    setup();
+    has_iommu = true;
+    g_assert_true(gmem_vhost_addresses_are_guests(&vdev, &error_abort));
+    vdev.host_features = 1ULL << VIRTIO_F_IOMMU_PLATFORM;
+    g_assert_false(gmem_vhost_addresses_are_guests(&vdev, &err));
+    g_assert_nonnull(strstr(error_get_pretty(err), "behind a virtual IOMMU"));
+    error_free(err);
+    has_iommu = false;
+    g_assert_true(gmem_vhost_addresses_are_guests(&vdev, &error_abort));
 }
 
 int main(int argc, char **argv)
@@ -219,5 +253,6 @@ int main(int argc, char **argv)
     g_test_add_func("/gmem/vhost-refuse/back-end", test_back_end);
     g_test_add_func("/gmem/vhost-refuse/once", test_once);
     g_test_add_func("/gmem/vhost-refuse/huge", test_huge);
+    g_test_add_func("/gmem/vhost-refuse/iommu", test_iommu);
     return g_test_run();
 }

@@ -580,6 +580,30 @@ static void test_rest(FakeBackEnd *f, gconstpointer opaque)
     g_assert_cmpuint(f->starts, ==, 2);
 }
 
+/* Somebody wants another page each time, and each table takes 10 ms */
+static void want_more(FakeBackEnd *f)
+{
+    unsigned int page = 20 + f->changes;
+
+    g_usleep(10 * 1000);
+    fake_mark(f, page, 1);
+    g_assert_false(fake_lets_go(f, page, 1));
+}
+
+static void test_rest_wanted(FakeBackEnd *f, gconstpointer opaque)
+{
+    fake_mark(f, 9, 1);
+    g_assert_false(fake_lets_go(f, 9, 1));
+    f->on_change = want_more;
+    /* four fifths of the time are the others' */
+    g_assert_cmpint(fake_steps(f, 1000), >=, 1000 + 4 * 10 * f->changes);
+    g_assert_cmpuint(f->changes, >, 1);
+    g_assert_cmpint(f->session.phase, ==, GMEM_VHOST_STOPPED);
+    f->on_change = NULL;
+    fake_steps(f, 2000);
+    g_assert_cmpint(f->session.phase, ==, GMEM_VHOST_RUNNING);
+}
+
 #define ADD(name, data, setup, fn) \
     g_test_add("/gmem/vhost-session/" name, FakeBackEnd, \
                GINT_TO_POINTER(data), setup, fn, teardown)
@@ -616,5 +640,6 @@ int main(int argc, char **argv)
     ADD("end", 0, setup_running, test_end);
     ADD("end-fails", 0, setup_running, test_end_fails);
     ADD("rest", 0, setup_running, test_rest);
+    ADD("rest/wanted", 0, setup_running, test_rest_wanted);
     return g_test_run();
 }

@@ -7,7 +7,8 @@
  * the files that it is sent.  In a VM with private memory it is sent what is
  * shared only, and QEMU is a holder of that in its place: a page goes private
  * when the back end has acknowledged a table without it, or is gone; and a page
- * that became shared is in the table before the back end looks at a ring again.
+ * that became shared is in the table before the back end looks at a ring again,
+ * unless a request of the device is not answered for a second.
  * How that goes on beneath a device that runs is told in
  * hw/virtio/gmem-vhost-session.h.
  *
@@ -37,8 +38,9 @@ typedef enum GmemVhostKind {
     GMEM_VHOST_AGAIN,           /* starts anew with a new one */
 } GmemVhostKind;
 
-/* @dev, which is about to be connected to, is of this kind. */
-void gmem_vhost_user_vouch(const struct vhost_dev *dev, GmemVhostKind kind);
+/* @dev, which is about to be connected to, is @vdev's and of this kind. */
+void gmem_vhost_user_vouch(const struct vhost_dev *dev, VirtIODevice *vdev,
+                           GmemVhostKind kind);
 /*
  * About to wait for something from a back end.  False: it is one that is being
  * connected to, and nothing came in time.  One that is stopped can be connected
