@@ -9,7 +9,8 @@ The back end is a thread here that answers what QEMU asks before a device starts
 2. a disk whose back end cannot give up single regions, or acknowledge; one with too many queues
 3. a file system that would get a new back end, by reconnect-ms or server=on
 4. memory on huge pages, whichever comes second
-5. an ordinary machine refuses none of the first two
+5. a disk behind a virtual IOMMU
+6. an ordinary machine refuses none of the first two
 """
 import os
 import re
@@ -148,6 +149,9 @@ def main():
         tap.equal(add_memory(vm), None, 'huge pages alone are accepted')
         check_refused(tap, device_add(vm, 0, 'vhost-user-blk-pci', back_end.path), HUGE,
                       'a disk beside huge pages')
+    with Vm(PRIVATE + ['-device', 'intel-iommu'] + PORTS) as vm:
+        check_refused(tap, device_add(vm, 0, 'vhost-user-blk-pci', back_end.path),
+                      'behind a virtual IOMMU', 'a disk behind an IOMMU')
     with Vm(ORDINARY + PORTS) as vm:
         tap.equal([device_add(vm, 0, 'vhost-user-rng-pci', back_end.path),
                    device_add(vm, 1, 'vhost-user-blk-pci', BackEnd(ALL & ~MEM_SLOTS).path)],
