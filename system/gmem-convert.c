@@ -391,10 +391,11 @@ static int gmem_transaction_change(GmemTransaction *t)
 }
 
 /*
- * What is shared now, or was not taken after all, is the guest's to use when this returns: so
- * holders get a while to catch up, with the ranges free.  Not for longer than a vCPU may be away.
- * One that is kicked meanwhile must not go on yet, and asks again: so what was shared before counts too.
- * Returns what the request is to return, which was @ret so far.
+ * What is shared now, or was not taken after all, is the guest's to use when this
+ * returns: so holders get a while to catch up, with the ranges free.  Not for
+ * longer than a vCPU may be away.  One that is kicked meanwhile must not go on
+ * yet, and asks again: so what was shared before counts too.  Returns what the
+ * request is to return, which was @ret so far.
  */
 static int gmem_transaction_catch_up(GmemTransaction *t, int ret)
 {

@@ -194,7 +194,7 @@ static void gmem_part_unquiesce_run(GmemTransaction *t, GmemPart *part,
     }
     gmem_map_unmark(map, first, end);
     if (to_private) {
-        /* all of them: one that was not asked may have seen the marks, and left these pages out */
+        /* all: one that was not asked may have left out what was marked */
         gmem_holders_end(part->block, start, size, GMEM_PAGE_SHARED, UINT64_MAX,
                          UINT64_MAX);
     }

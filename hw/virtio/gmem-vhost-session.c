@@ -308,6 +308,9 @@ static int64_t step_stopped(GmemVhostSession *s, int64_t now)
         return step_draining(s, now);
     }
     keep(s);
+    if (now < s->not_before) {
+        return s->not_before;
+    }
     for (i = 0; i < LAYOUTS; i++) {
         s->stuck = is_wanted(s, now) && lay_out(s, false);
         if (s->sending && transfer(s)) {

@@ -15,7 +15,8 @@
  *               begin() of every holder -> provider -> publish private ->
  *               end() of every holder -> free the shared side -> release
  *   to shared:  reserve -> publish converting -> provider -> publish shared ->
- *               end() of every holder -> free the private side -> release
+ *               end() of every holder -> free the private side -> release ->
+ *               settle() of every holder, likewise where nothing went private
  *
  * Either the whole request happens or none of it: at every return the kernel,
  * the map and the holders agree.  If that cannot be had, the block is *broken*.

@@ -592,6 +592,8 @@ static void want_more(FakeBackEnd *f)
 
 static void test_rest_wanted(FakeBackEnd *f, gconstpointer opaque)
 {
+    unsigned int changes;
+
     fake_mark(f, 9, 1);
     g_assert_false(fake_lets_go(f, 9, 1));
     f->on_change = want_more;
@@ -599,6 +601,10 @@ static void test_rest_wanted(FakeBackEnd *f, gconstpointer opaque)
     g_assert_cmpint(fake_steps(f, 1000), >=, 1000 + 4 * 10 * f->changes);
     g_assert_cmpuint(f->changes, >, 1);
     g_assert_cmpint(f->session.phase, ==, GMEM_VHOST_STOPPED);
+    /* whoever asks wakes the main loop, and it looks no sooner for that */
+    changes = f->changes;
+    g_assert_cmpint(fake_steps(f, 1001), >=, 1000 + 4 * 10 * changes);
+    g_assert_cmpuint(f->changes, ==, changes);
     f->on_change = NULL;
     fake_steps(f, 2000);
     g_assert_cmpint(f->session.phase, ==, GMEM_VHOST_RUNNING);
